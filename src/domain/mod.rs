@@ -1,0 +1,36 @@
+//! Pure values and their transitions: no I/O, no HTTP, no SQL, no engine vocabulary.
+//!
+//! Everything that decides (what a job may say, which run state follows which, when a retry is due) is
+//! decided here, takes time from a [`Clock`], and can be tested without a runtime.
+
+mod attempt;
+mod clock;
+mod error;
+mod ids;
+mod job;
+mod lifecycle;
+mod limit;
+mod name;
+mod project;
+mod report;
+mod retry;
+mod run;
+mod token;
+mod validate;
+
+pub use attempt::{Attempt, AttemptPhase, AttemptResult};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{ErrorCode, RunError};
+pub use ids::{AttemptId, InstallationId, JobId, LimitId, ParseIdError, ProjectId, RunId, TokenId, WorkloadName};
+pub use job::{
+    FileSpec, Job, JobConfig, JobSpec, LimitUse, Resources, Revision, SecretDelivery, SecretSpec, WhenFull,
+};
+pub use lifecycle::{Conclusion, Lifecycle, Phase, RunState, StopCause, TransitionError};
+pub use limit::Limit;
+pub use name::{InvalidName, Name};
+pub use project::{ImagePattern, Project, Registry};
+pub use report::{Outcome, Progress, Report, ReportedError, Reports};
+pub use retry::{Backoff, RetryPolicy};
+pub use run::{IfExists, LogSummary, Run, RunEvent, RunEventKind, RunRequest, WaitReason, Waiting};
+pub use token::{Scope, Token};
+pub use validate::{FieldError, Problems};
