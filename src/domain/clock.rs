@@ -74,7 +74,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|_| de::Error::custom("not a time: write RFC 3339 with a zone, like 2026-01-31T07:00:00Z"))
+        Self::parse(&text)
+            .map_err(|_| de::Error::custom("not a time: write RFC 3339 with a zone, like 2026-01-31T07:00:00Z"))
     }
 }
 

@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in ["", "r-", "web-1", "r-01h-a1", "R-01ARZ3NDEKTSV4RRFFQ69G5FAV-a1", "r-01arz3ndektsv4rrffq69g5fav-a01"] {
+        for name in
+            ["", "r-", "web-1", "r-01h-a1", "R-01ARZ3NDEKTSV4RRFFQ69G5FAV-a1", "r-01arz3ndektsv4rrffq69g5fav-a01"]
+        {
             assert_eq!(WorkloadName::attempt(name), None, "{name}");
         }
     }

@@ -18,13 +18,11 @@ mod run;
 mod token;
 mod validate;
 
-pub use attempt::{Attempt, AttemptPhase, AttemptResult};
+pub use attempt::{Attempt, AttemptEnd, AttemptPhase, AttemptResult};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{ErrorCode, RunError};
 pub use ids::{AttemptId, InstallationId, JobId, LimitId, ParseIdError, ProjectId, RunId, TokenId, WorkloadName};
-pub use job::{
-    FileSpec, Job, JobConfig, JobSpec, LimitUse, Resources, Revision, SecretDelivery, SecretSpec, WhenFull,
-};
+pub use job::{FileSpec, Job, JobConfig, JobSpec, LimitUse, Resources, Revision, SecretDelivery, SecretSpec, WhenFull};
 pub use lifecycle::{Conclusion, Lifecycle, Phase, RunState, StopCause, TransitionError};
 pub use limit::Limit;
 pub use name::{InvalidName, Name};

@@ -60,7 +60,12 @@ pub struct EngineError {
 impl EngineError {
     /// An error without a source.
     #[must_use]
-    pub fn new(kind: EngineErrorKind, persistence: Persistence, operation: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(
+        kind: EngineErrorKind,
+        persistence: Persistence,
+        operation: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { kind, persistence, operation, detail: detail.into(), source: None }
     }
 

@@ -48,10 +48,8 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The engine as a whole could not be asked; an error about one workload stands in its entry.
-    async fn observe(
-        &self,
-        of: &[Handle],
-    ) -> Result<HashMap<AttemptId, Result<Observation, EngineError>>, EngineError>;
+    async fn observe(&self, of: &[Handle])
+    -> Result<HashMap<AttemptId, Result<Observation, EngineError>>, EngineError>;
 
     /// Wakes the observer. A hint, never the truth: it may miss, repeat and reorder. The stream ends when the
     /// connection does; the caller then lists everything and opens another.
