@@ -150,7 +150,6 @@ impl Api {
     }
 
     /// All routes.
-    #[must_use]
     pub fn router(&self) -> Router {
         let (router, _) = routes().split_for_parts();
         let nosniff =

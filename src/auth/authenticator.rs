@@ -24,8 +24,11 @@ const BELIEVED: Duration = Duration::from_secs(5);
 pub struct Authenticator {
     store: Store,
     clock: Arc<dyn Clock>,
-    cache: Arc<Cache<[u8; 32], (Instant, Arc<Token>)>>,
+    cache: Arc<Cache<[u8; 32], Known>>,
 }
+
+/// A token, and when it was read.
+type Known = (Instant, Arc<Token>);
 
 /// Somebody with a valid token.
 #[derive(Debug, Clone)]

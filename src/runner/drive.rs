@@ -163,7 +163,7 @@ impl Drive<'_> {
             let now = waits.borrow_and_update().clone();
             self.shared.set_waits(self.plan.attempt.id, now);
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Nothing of a launch that is given up may run on: its slot is about to be freed.
