@@ -1,0 +1,170 @@
+//! A container's output.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::{container::LogOutput, errors::Error, query_parameters::LogsOptions};
+use bytes::{Buf, Bytes};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::time::timeout;
+
+use super::{
+    client::{Client, QUICK},
+    errors::{self, classify},
+};
+use crate::{
+    domain::Timestamp,
+    engines::{EngineError, LogFrame, LogSource, LogStream},
+};
+
+/// After so long without output it is asked whether the container has ended: the daemon's stream may not tell. Twice
+/// as long after each time that it had not, up to the longest.
+const SILENCE: Duration = Duration::from_secs(5);
+const LONGEST_SILENCE: Duration = Duration::from_secs(80);
+/// What the daemon may still have to write after the end.
+const TAIL: Duration = Duration::from_secs(2);
+
+type Frames = BoxStream<'static, Result<LogOutput, Error>>;
+
+/// The whole output, followed to its end.
+pub(super) fn follow(client: Arc<Client>, container: String) -> LogStream {
+    let first = Reader {
+        client,
+        container,
+        frames: None,
+        read: 0,
+        patience: SILENCE,
+        draining: false,
+        time: Timestamp::from_micros(0),
+    };
+    stream::unfold(Some(first), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+struct Reader {
+    client: Arc<Client>,
+    container: String,
+    frames: Option<Frames>,
+    /// How many frames were read so far.
+    read: usize,
+    /// How long the next silence may last.
+    patience: Duration,
+    /// Whether the container has ended and its output is read to the end, no longer followed.
+    draining: bool,
+    /// The last frame's time, for a frame that has none.
+    time: Timestamp,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<LogFrame>, EngineError> {
+        match self.advance().await {
+            Ok(frame) => Ok(frame),
+            // Removed: there is nothing more to read, ever.
+            Err(error) if errors::status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(classify("read the container's output", error)),
+        }
+    }
+
+    async fn advance(&mut self) -> Result<Option<LogFrame>, Error> {
+        loop {
+            let Some(frames) = &mut self.frames else {
+                let open = open(&self.client, &self.container, !self.draining).await?;
+                // A second reading gives the same frames again.
+                self.frames = Some(open.skip(self.read).boxed());
+                continue;
+            };
+            let patience = if self.draining { QUICK } else { self.patience };
+            match timeout(patience, frames.next()).await {
+                Ok(Some(output)) => {
+                    self.read += 1;
+                    self.patience = SILENCE;
+                    if let Some(frame) = self.frame(output?) {
+                        return Ok(Some(frame));
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(_) if self.draining => return Err(Error::RequestTimeoutError),
+                Err(_) if Self::has_ended(&self.client, &self.container).await? => {
+                    let Some(frames) = &mut self.frames else { continue };
+                    if let Ok(Some(output)) = timeout(TAIL, frames.next()).await {
+                        self.read += 1;
+                        if let Some(frame) = self.frame(output?) {
+                            return Ok(Some(frame));
+                        }
+                    } else {
+                        self.draining = true;
+                        self.frames = None;
+                    }
+                }
+                Err(_) => self.patience = (self.patience * 2).min(LONGEST_SILENCE),
+            }
+        }
+    }
+
+    async fn has_ended(client: &Client, container: &str) -> Result<bool, Error> {
+        let found = client.inspect(container).await?;
+        Ok(found.and_then(|found| found.state).is_none_or(|state| state.running != Some(true)))
+    }
+
+    /// Takes the time off the front of a frame. The daemon writes it before each part of a split line as well.
+    fn frame(&mut self, output: LogOutput) -> Option<LogFrame> {
+        let (source, mut bytes) = match output {
+            LogOutput::StdErr { message } => (LogSource::Stderr, message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => (LogSource::Stdout, message),
+            LogOutput::StdIn { .. } => return None,
+        };
+        if let Some((time, length)) = leading_time(&bytes) {
+            self.time = time;
+            bytes.advance(length);
+        }
+        (!bytes.is_empty()).then_some(LogFrame { time: self.time, source, bytes })
+    }
+}
+
+async fn open(
+    client: &Client,
+    container: &str,
+    follow: bool,
+) -> Result<impl Stream<Item = Result<LogOutput, Error>> + Send + use<>, Error> {
+    let options = LogsOptions {
+        follow,
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        tail: "all".to_owned(),
+        ..Default::default()
+    };
+    // The first answer may wait for the first output.
+    let docker = client.docker(QUICK).await?.with_timeout(Duration::from_secs(365 * 86_400));
+    Ok(docker.logs(container, Some(options)))
+}
+
+/// The time that a frame begins with, and how many bytes that and the space behind it take.
+fn leading_time(bytes: &Bytes) -> Option<(Timestamp, usize)> {
+    let space = bytes.iter().take(40).position(|byte| *byte == b' ')?;
+    let time = Timestamp::parse(std::str::from_utf8(&bytes[..space]).ok()?).ok()?;
+    Some((time, space + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_told_from_text() {
+        let frame = Bytes::from_static(b"2026-01-31T07:00:00.123456789Z 2026 was fine\n");
+        let (time, length) = leading_time(&frame).unwrap();
+        assert_eq!(time.to_string(), "2026-01-31T07:00:00.123456Z");
+        assert_eq!(&frame[length..], b"2026 was fine\n");
+        assert_eq!(leading_time(&Bytes::from_static(b"no time here")), None);
+    }
+}
