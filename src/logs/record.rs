@@ -115,7 +115,7 @@ impl Tally {
         match record.stream {
             LogChannel::Haulier => self.truncated |= record.text.starts_with(TRUNCATED),
             LogChannel::Stdout | LogChannel::Stderr => {
-                self.attempts.entry(record.attempt).or_default().add(record.time)
+                self.attempts.entry(record.attempt).or_default().add(record.time);
             }
         }
     }

@@ -101,8 +101,8 @@ impl Files {
             let mut runs = Vec::new();
             for entry in fs::read_dir(&self.live)? {
                 let name = entry?.file_name();
-                let run =
-                    name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|id| id.parse::<RunId>().ok());
+                let run: Option<RunId> =
+                    name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|id| id.parse().ok());
                 runs.extend(run);
             }
             runs.sort_unstable();

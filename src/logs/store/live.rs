@@ -19,8 +19,9 @@ use super::{
 };
 use crate::domain::{RunId, Timestamp};
 
+const MIB: u64 = 1024 * 1024;
 /// Room above the limit for what Haulier itself has to say, in bytes.
-const ROOM_FOR_NOTES: u64 = 1024 * 1024;
+const ROOM_FOR_NOTES: u64 = MIB;
 /// Unwritten records that are kept while the disk refuses them, in bytes.
 const MAX_PENDING: usize = 4 * 1024 * 1024;
 
@@ -124,7 +125,7 @@ impl Live {
 
     fn truncation_mark(&self, time: Timestamp, attempt: u32) -> LogRecord {
         let limit = self.limits.max_bytes_per_run;
-        let limit = if limit % MIB == 0 { format!("{} MiB", limit / MIB) } else { format!("{limit} bytes") };
+        let limit = if limit.is_multiple_of(MIB) { format!("{} MiB", limit / MIB) } else { format!("{limit} bytes") };
         let text = format!("{TRUNCATED} the limit of {limit} was reached");
         LogRecord { time, stream: LogChannel::Haulier, attempt, text, partial: false }
     }
@@ -256,8 +257,6 @@ impl Live {
         self.back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-const MIB: u64 = 1024 * 1024;
 
 impl Front {
     fn take(&mut self, line: &[u8], record: &LogRecord) {
