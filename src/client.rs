@@ -224,12 +224,7 @@ impl Client {
     }
 
     /// Triggers a run. Without a key one is made, so that a request that broke off can be sent again.
-    pub async fn trigger(
-        &self,
-        job: &str,
-        request: &RunRequest,
-        key: Option<&str>,
-    ) -> Result<Triggered, ClientError> {
+    pub async fn trigger(&self, job: &str, request: &RunRequest, key: Option<&str>) -> Result<Triggered, ClientError> {
         let key = key.map_or_else(|| format!("client/{}", uuid::Uuid::now_v7()), str::to_owned);
         let mut tries = 1;
         let response = loop {
