@@ -3,6 +3,8 @@
 //! **Architecture Invariant:** an engine's own vocabulary (container, task, allocation, pod) stays in its module.
 //! Everything else sees a [`LaunchSpec`] going in and an [`Observation`] coming out.
 
+#[doc(hidden)]
+pub mod contract;
 pub mod docker;
 mod error;
 mod launch;

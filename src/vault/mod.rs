@@ -10,6 +10,7 @@ mod error;
 mod key_file;
 mod keyring;
 mod master;
+mod project_keys;
 mod seal;
 
 pub use binding::Binding;
@@ -17,3 +18,4 @@ pub use data_key::DataKey;
 pub use error::VaultError;
 pub use keyring::{Keyring, SealedDataKey};
 pub use master::{KeyId, MasterKey};
+pub use project_keys::{KeyError, ProjectKeys};

@@ -1,0 +1,102 @@
+//! What a workload is given: environment, files, limits.
+
+use std::time::Duration;
+
+use super::{Skipped, Step, Subject, Verdict};
+use crate::engines::LaunchFile;
+
+/// Values arrive byte for byte, whatever an engine or a shell might make of them.
+pub async fn environment_is_exact(subject: &Subject) -> Verdict {
+    let values = [
+        ("DOLLAR", "${HOME} $HOME $$ %{x} {{ y }} ${env[\"z\"]}"),
+        ("QUOTES", r#"it's "quoted" \n `here`"#),
+        ("LINES", "one\ntwo\n\nfour"),
+        ("EMPTY", ""),
+        ("EQUALS", "a=b=c"),
+        ("UNICODE", "grüße 🚚"),
+        ("JSON", r#"{"a": [1, "b"], "c": null}"#),
+    ];
+    let steps: Vec<_> = values.iter().map(|(name, _)| Step::PrintEnv(name)).collect();
+    let mut spec = subject.spec(&steps);
+    spec.env = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+    let expected: String = values.iter().map(|(_, value)| format!("{value}\n")).collect();
+    assert_eq!(subject.stdout(&spec).await, expected);
+    Ok(())
+}
+
+/// Without a command the image's own is used, and arguments replace only its arguments.
+pub async fn image_entry_point_and_arguments(subject: &Subject) -> Verdict {
+    subject.needs_shell()?;
+    let mut spec = subject.spec(&[]);
+    (spec.command, spec.args) = (None, ["/bin/echo", "a  b", "$c"].map(str::to_owned).to_vec());
+    assert_eq!(subject.stdout(&spec).await, "a  b $c\n");
+    let mut spec = subject.spec(&[]);
+    (spec.command, spec.args) = (Some(vec!["/bin/pwd".to_owned()]), Vec::new());
+    assert_eq!(subject.stdout(&spec).await, "/\n");
+    Ok(())
+}
+
+fn file(path: &str, content: &[u8], mode: u32, secret: bool) -> LaunchFile {
+    LaunchFile { path: path.to_owned(), content: content.to_vec().into(), mode, secret }
+}
+
+/// Files are there before the start, with their bytes and modes, and the directories that they need.
+pub async fn files_and_secrets(subject: &Subject) -> Verdict {
+    subject.needs_shell()?;
+    if !subject.engine.capabilities().files {
+        return Err(Skipped("it cannot place files"));
+    }
+    let script = "
+        cat /run/secrets/token /run/secrets/deep/er/key /etc/app/config.json /tmp/x
+        stat -c '%a %n' /run/secrets/token /etc/app/config.json /tmp /etc/passwd
+        tr -d '\\n' </run/secrets/binary | wc -c";
+    let mut spec = subject.spec(&[Step::Shell(script)]);
+    spec.files = vec![
+        file("/run/secrets/token", b"s3cret value\n", 0o400, true),
+        file("/run/secrets/deep/er/key", b"key\n", 0o400, true),
+        file("/run/secrets/binary", &[0, 255, 1, 254].repeat(5000), 0o400, true),
+        file("/etc/app/config.json", b"{\"a\": 1}\n", 0o644, false),
+        file("/tmp/x", b"x\n", 0o600, false),
+    ];
+    let expected = "s3cret value\nkey\n{\"a\": 1}\nx\n400 /run/secrets/token\n644 /etc/app/config.json\n1777 /tmp\n644 /etc/passwd\n20000\n";
+    assert_eq!(subject.stdout(&spec).await, expected);
+    Ok(())
+}
+
+/// The files belong to the user that the image runs as. The plain image runs as root.
+pub async fn files_for_another_user(subject: &Subject) -> Verdict {
+    subject.needs_shell()?;
+    let mut spec = subject.spec(&[Step::Shell("stat -c '%u:%g' /run/secrets/token; id -u")]);
+    spec.files = vec![file("/run/secrets/token", b"x", 0o400, true)];
+    assert_eq!(subject.stdout(&spec).await, "0:0\n0\n");
+    Ok(())
+}
+
+/// The kernel knows the limits.
+pub async fn limits_apply(subject: &Subject) -> Verdict {
+    subject.needs_shell()?;
+    let script = "
+        cd /sys/fs/cgroup
+        cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max
+        cat pids/pids.max 2>/dev/null || cat pids.max
+        if [ -d cpu ]; then echo $(($(cat cpu/cpu.cfs_quota_us) * 100 / $(cat cpu/cpu.cfs_period_us)))
+        else read quota period <cpu.max; echo $((quota * 100 / period)); fi";
+    let mut spec = subject.spec(&[Step::Shell(script)]);
+    spec.resources.memory_mb = Some(32);
+    spec.resources.pids = Some(77);
+    spec.resources.cpu = Some(0.5);
+    assert_eq!(subject.stdout(&spec).await, "33554432\n77\n50\n");
+    Ok(())
+}
+
+/// A script that knows nothing of signals ends on TERM, though it is the container's main process.
+pub async fn init_reaps_and_forwards(subject: &Subject) -> Verdict {
+    subject.needs_shell()?;
+    let mut spec = subject.spec(&[]);
+    (spec.command, spec.args) = (Some(vec!["/bin/sleep".to_owned()]), vec!["3600".to_owned()]);
+    let handle = subject.launch(&spec).await;
+    subject.running(&handle).await;
+    subject.engine.stop(&handle, Duration::from_secs(60)).await.expect("it can be stopped");
+    assert_eq!(subject.end(&handle).await.code, Some(143));
+    Ok(())
+}

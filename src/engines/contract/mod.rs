@@ -1,0 +1,275 @@
+//! What every engine must do, as cases that run against any of them.
+//!
+//! A case takes a [`Subject`] and panics when the engine breaks the contract; it answers [`Skipped`] when the engine
+//! cannot be asked. [`engine_contract!`](crate::engine_contract) makes a test of each.
+
+mod ends;
+mod images;
+mod inputs;
+mod lifecycle;
+mod output;
+mod script;
+
+use std::{
+    env, fmt,
+    fs::OpenOptions,
+    future::Future,
+    io::{self, Write},
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep};
+
+pub use ends::*;
+pub use images::*;
+pub use inputs::*;
+pub use lifecycle::*;
+pub use output::*;
+pub use script::{Dialect, Step};
+
+use super::{
+    Credentials, Engine, Exit, Handle, LaunchProgress, LaunchSpec, LogFrame, LogSource, Observation, PullPolicy,
+    WorkloadPhase,
+};
+use crate::domain::{AttemptId, InstallationId, Resources, RunId};
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An engine to be tested, and what is needed to test it.
+pub struct Subject {
+    /// What it is called where a case is skipped.
+    pub name: &'static str,
+    /// Whose workloads the case makes: a fresh one for each case.
+    pub owner: InstallationId,
+    /// The engine, of that owner.
+    pub engine: Arc<dyn Engine>,
+    /// Another instance for the same owner, as another process would have.
+    pub other: Arc<dyn Engine>,
+    /// Another owner.
+    pub stranger_id: InstallationId,
+    /// An instance for that one.
+    pub stranger: Arc<dyn Engine>,
+    /// An image that can run scripts.
+    pub image: String,
+    /// An image that its registry does not have.
+    pub missing_image: String,
+    /// An image in a registry that does not answer.
+    pub unreachable_image: String,
+    /// An image that wants a login, and the login.
+    pub private: Option<(String, Credentials)>,
+    /// How a script is written for it.
+    pub dialect: Dialect,
+}
+
+/// Why a case could not be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped(pub &'static str);
+
+/// What a case comes to.
+pub type Verdict = Result<(), Skipped>;
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl Subject {
+    /// A launch of this script, with nothing special about it.
+    #[must_use]
+    pub fn spec(&self, steps: &[Step<'_>]) -> LaunchSpec {
+        let (command, args) = self.dialect.write(steps);
+        LaunchSpec {
+            owner: self.owner,
+            attempt: AttemptId { run: RunId::generate(), number: 1 },
+            job: "contract".to_owned(),
+            project: "default".to_owned(),
+            image: self.image.clone(),
+            pull: PullPolicy::IfMissing,
+            credentials: None,
+            command,
+            args,
+            env: Vec::new(),
+            files: Vec::new(),
+            resources: Resources { cpu: None, memory_mb: None, pids: None },
+            kill_grace: Duration::from_secs(10),
+            deadline: Duration::from_secs(3600),
+        }
+    }
+
+    /// Launches.
+    ///
+    /// # Panics
+    /// The engine refuses.
+    pub async fn launch(&self, spec: &LaunchSpec) -> Handle {
+        self.engine.ensure(spec, &LaunchProgress::new().0).await.expect("the launch succeeds")
+    }
+
+    /// How the workload stands.
+    ///
+    /// # Panics
+    /// The engine does not tell.
+    pub async fn observe(&self, handle: &Handle) -> Observation {
+        let mut seen = self.engine.observe(std::slice::from_ref(handle)).await.expect("the engine answers");
+        seen.remove(&handle.attempt).expect("an entry for each handle").expect("it can tell about this workload")
+    }
+
+    /// Waits for the workload's end.
+    ///
+    /// # Panics
+    /// It does not end in time, or is gone.
+    pub async fn end(&self, handle: &Handle) -> Exit {
+        eventually("the workload has ended", || async {
+            match self.observe(handle).await.phase {
+                WorkloadPhase::Exited(exit) => Some(exit),
+                WorkloadPhase::Absent => panic!("the workload has ended, yet its record is gone"),
+                _ => None,
+            }
+        })
+        .await
+    }
+
+    /// Waits until the workload runs.
+    ///
+    /// # Panics
+    /// It does not run in time.
+    pub async fn running(&self, handle: &Handle) {
+        eventually("the workload runs", || async {
+            matches!(self.observe(handle).await.phase, WorkloadPhase::Running(_)).then_some(())
+        })
+        .await;
+    }
+
+    /// Launches and waits for the end.
+    pub async fn run(&self, spec: &LaunchSpec) -> (Handle, Exit) {
+        let handle = self.launch(spec).await;
+        let exit = self.end(&handle).await;
+        (handle, exit)
+    }
+
+    /// The workload's whole output.
+    ///
+    /// # Panics
+    /// It cannot be read, or does not end.
+    pub async fn frames(&self, handle: &Handle) -> Vec<LogFrame> {
+        let frames = self.engine.logs(handle).map(|frame| frame.expect("the output can be read")).collect();
+        tokio::time::timeout(PATIENCE, frames).await.expect("the output ends")
+    }
+
+    /// What the workload wrote to this stream.
+    pub async fn output(&self, handle: &Handle, source: LogSource) -> Vec<u8> {
+        let frames = self.frames(handle).await;
+        frames.into_iter().filter(|frame| frame.source == source).flat_map(|frame| frame.bytes).collect()
+    }
+
+    /// Runs a script that must succeed; what it wrote to stdout.
+    ///
+    /// # Panics
+    /// It does not succeed.
+    pub async fn stdout(&self, spec: &LaunchSpec) -> String {
+        let (handle, exit) = self.run(spec).await;
+        let output = self.output(&handle, LogSource::Stdout).await;
+        let output = String::from_utf8(output).expect("the output is text");
+        if exit.code != Some(0) {
+            let errors = self.output(&handle, LogSource::Stderr).await;
+            panic!("the script ended with {exit:?}\n{output}{}", String::from_utf8_lossy(&errors));
+        }
+        output
+    }
+
+    /// # Errors
+    /// The engine does not run shells.
+    pub fn needs_shell(&self) -> Verdict {
+        if self.dialect == Dialect::Shell { Ok(()) } else { Err(Skipped("it does not run shells")) }
+    }
+
+    async fn clean_up(&self) {
+        for engine in [&self.engine, &self.stranger] {
+            for found in engine.list().await.unwrap_or_default() {
+                let _ = engine.remove(&found.handle).await;
+            }
+        }
+    }
+}
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// It does not, in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs one case, and removes what it made.
+pub async fn run_case<F>(case: &str, subject: Result<Subject, String>, body: impl FnOnce(Arc<Subject>) -> F)
+where
+    F: Future<Output = Verdict>,
+{
+    let subject = match subject {
+        Ok(subject) => Arc::new(subject),
+        Err(why) => return skipped(case, &why),
+    };
+    let outcome = AssertUnwindSafe(body(subject.clone())).catch_unwind().await;
+    subject.clean_up().await;
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(Skipped(why))) => skipped(&format!("{case} ({})", subject.name), why),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Says aloud that something was not tested: on stderr, and in the file that `HAULIER_TEST_SKIPS` names.
+pub fn skipped(what: &str, why: &str) {
+    let line = format!("skipped: {what}: {why}\n");
+    // Not `eprint!`, which the test harness would swallow.
+    let _ = io::stderr().write_all(line.as_bytes());
+    if let Some(path) = env::var_os("HAULIER_TEST_SKIPS") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+}
+
+/// Makes a module of tests, one for each case of the contract, for the engine that `$subject` makes
+/// (`async fn() -> Result<Subject, String>`, the error being why there is none).
+#[macro_export]
+macro_rules! engine_contract {
+    ($module:ident, $subject:ident) => {
+        $crate::engine_contract! { @cases $module, $subject:
+            success, exit_code, killed_by_signal, out_of_memory, out_of_memory_of_a_child, command_not_found,
+            command_not_executable, own_code_127,
+            image_not_found, image_wants_login, image_with_login, registry_unreachable, image_invalid,
+            streams_apart, no_output, output_without_newline, long_lines, binary_output, output_is_followed,
+            output_again_from_the_first, output_of_a_missing_workload,
+            environment_is_exact, image_entry_point_and_arguments, files_and_secrets, files_for_another_user,
+            limits_apply, init_reaps_and_forwards,
+            ensure_twice_at_once, ensure_again_after_the_end, adopted_by_another_instance, taken_name,
+            stop_with_term, stop_with_kill, stop_missing, stop_ended, remove_running, remove_twice, list_is_ours,
+            changes_wake, observe_missing, observe_many, many_at_once, dropped_launch
+        }
+    };
+    (@cases $module:ident, $subject:ident: $($case:ident),*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let subject = super::$subject().await;
+                    $crate::engines::contract::run_case(stringify!($case), subject, |subject| async move {
+                        $crate::engines::contract::$case(&subject).await
+                    })
+                    .await;
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,174 @@
+//! The records of a simulated engine.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::script::Script;
+use crate::{
+    domain::{AttemptId, Clock, InstallationId, SystemClock, Timestamp},
+    engines::{
+        EngineError, EngineErrorKind, Exit, Found, Handle, LaunchFailure, LaunchSpec, Observation, Persistence,
+        WorkloadPhase,
+    },
+};
+
+/// One workload. It runs from `started` until `ends`.
+#[derive(Debug)]
+pub(super) struct Workload {
+    pub(super) owner: InstallationId,
+    pub(super) attempt: AttemptId,
+    pub(super) script: Script,
+    pub(super) started: Instant,
+    /// `None`: never, by itself.
+    pub(super) ends: Option<Instant>,
+    exit: Exit,
+    /// Told when `ends` has been moved.
+    pub(super) moved: Arc<Notify>,
+}
+
+impl Workload {
+    pub(super) fn has_ended(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|end| end <= now)
+    }
+
+    /// TERM now, KILL after `grace`.
+    pub(super) fn terminate(&mut self, now: Instant, grace: Duration) {
+        let (after, code) = self.script.on_term.map_or((grace, 137), |code| (Duration::ZERO, code));
+        let end = now + after;
+        if self.ends.is_none_or(|own| own > end) {
+            self.ends = Some(end);
+            self.exit = Exit { code: Some(code), ..Exit::default() };
+        }
+    }
+
+    /// The engine itself goes down and takes it along.
+    pub(super) fn interrupt(&mut self, now: Instant) {
+        self.ends = Some(now);
+        let failure = Some(LaunchFailure::Interrupted("the simulated engine was restarted".to_owned()));
+        self.exit = Exit { code: Some(137), failure, ..Exit::default() };
+    }
+}
+
+/// Everything that a simulated engine knows.
+#[derive(Debug)]
+pub(super) struct World {
+    began: (Instant, Timestamp),
+    workloads: HashMap<String, Workload>,
+    starts: HashMap<String, u32>,
+    /// The ends to come, soonest first. Entries whose workload has gone or ends at another time mean nothing.
+    pub(super) ends: BinaryHeap<Reverse<(Instant, AttemptId)>>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            began: (Instant::now(), SystemClock.now()),
+            workloads: HashMap::new(),
+            starts: HashMap::new(),
+            ends: BinaryHeap::new(),
+        }
+    }
+}
+
+impl World {
+    /// The workload of this launch, if it is there.
+    pub(super) fn adopt(&self, spec: &LaunchSpec) -> Result<Option<Handle>, EngineError> {
+        let name = spec.name().to_string();
+        match self.workloads.get(&name) {
+            None => Ok(None),
+            Some(workload) if workload.owner == spec.owner => Ok(Some(Handle { attempt: spec.attempt, id: name })),
+            Some(_) => Err(EngineError::new(
+                EngineErrorKind::Conflict,
+                Persistence::Permanent,
+                "adopt the workload",
+                format!("`{name}` belongs to another installation"),
+            )),
+        }
+    }
+
+    /// Starts a workload, unless it is there already.
+    pub(super) fn launch(&mut self, spec: &LaunchSpec, script: Script) -> Result<Handle, EngineError> {
+        if let Some(handle) = self.adopt(spec)? {
+            return Ok(handle);
+        }
+        let id = spec.name().to_string();
+        let started = Instant::now();
+        let ends = script.ends_after.map(|after| started + after);
+        self.ends.extend(ends.map(|end| Reverse((end, spec.attempt))));
+        *self.starts.entry(id.clone()).or_default() += 1;
+        let (owner, attempt, exit) = (spec.owner, spec.attempt, script.exit.clone());
+        let workload = Workload { owner, attempt, script, started, ends, exit, moved: Arc::default() };
+        self.workloads.insert(id.clone(), workload);
+        Ok(Handle { attempt, id })
+    }
+
+    pub(super) fn observe(&self, handle: &Handle) -> Observation {
+        let Some(workload) = self.workloads.get(&handle.id) else {
+            return Observation { execution: None, phase: WorkloadPhase::Absent };
+        };
+        let started = self.time(workload.started);
+        let phase = match workload.ends.filter(|end| *end <= Instant::now()) {
+            None => WorkloadPhase::Running(started),
+            Some(end) => WorkloadPhase::Exited(Exit {
+                started_at: Some(started),
+                finished_at: Some(self.time(end)),
+                ..workload.exit.clone()
+            }),
+        };
+        Observation { execution: Some(format!("{}@{started}", handle.id)), phase }
+    }
+
+    pub(super) fn list(&self, owner: InstallationId) -> Vec<Found> {
+        let now = Instant::now();
+        let ours = self.workloads.iter().filter(|(_, workload)| workload.owner == owner);
+        ours.map(|(id, workload)| Found {
+            handle: Handle { attempt: workload.attempt, id: id.clone() },
+            created_at: self.time(workload.started),
+            running: !workload.has_ended(now),
+        })
+        .collect()
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<&Workload> {
+        self.workloads.get(id)
+    }
+
+    /// Moves a workload's end.
+    pub(super) fn end(&mut self, id: &str, how: impl FnOnce(&mut Workload, Instant)) {
+        let now = Instant::now();
+        let Some(workload) = self.workloads.get_mut(id).filter(|workload| !workload.has_ended(now)) else { return };
+        how(workload, now);
+        workload.moved.notify_waiters();
+        self.ends.extend(workload.ends.map(|end| Reverse((end, workload.attempt))));
+    }
+
+    pub(super) fn remove(&mut self, id: &str) -> Option<AttemptId> {
+        let workload = self.workloads.remove(id)?;
+        workload.moved.notify_waiters();
+        Some(workload.attempt)
+    }
+
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.workloads.keys().cloned().collect()
+    }
+
+    pub(super) fn starts(&self, name: &str) -> u32 {
+        self.starts.get(name).copied().unwrap_or_default()
+    }
+
+    pub(super) fn all_starts(&self) -> &HashMap<String, u32> {
+        &self.starts
+    }
+
+    /// The engine's clock.
+    pub(super) fn time(&self, at: Instant) -> Timestamp {
+        let (instant, timestamp) = self.began;
+        timestamp.plus(at.saturating_duration_since(instant))
+    }
+}

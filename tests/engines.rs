@@ -1,0 +1,186 @@
+//! The engine contract, run against everything that is there. `eval "$(tests/support/infra)"` brings it.
+
+use std::{collections::HashMap, env, sync::Arc};
+
+use bollard::{Docker, query_parameters::ListContainersOptions};
+use haulier::{
+    domain::InstallationId,
+    engine_contract,
+    engines::{
+        Credentials, Engine, LaunchFile, LaunchProgress,
+        contract::{Dialect, Step, Subject, run_case},
+        docker::{DockerConfig, DockerEngine},
+        label,
+        simulated::{SimulatedControl, SimulatedEngine},
+    },
+};
+
+engine_contract!(docker_contract, docker);
+engine_contract!(podman_contract, podman);
+engine_contract!(simulated_contract, simulated);
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| format!("{name} is not set: eval \"$(tests/support/infra)\""))
+}
+
+async fn docker() -> Result<Subject, String> {
+    daemon("docker", "HAULIER_TEST_DOCKER_HOST", false)
+}
+
+async fn podman() -> Result<Subject, String> {
+    daemon("podman", "HAULIER_TEST_PODMAN_HOST", true)
+}
+
+fn daemon(name: &'static str, host: &str, podman: bool) -> Result<Subject, String> {
+    let config = DockerConfig { host: Some(variable(host)?), podman: Some(podman), ..DockerConfig::default() };
+    let engine = |owner| -> Arc<dyn Engine> {
+        Arc::new(DockerEngine::connect(name, owner, config.clone()).expect("the address is right"))
+    };
+    let registry = variable("HAULIER_TEST_REGISTRY")?;
+    let server = variable("HAULIER_TEST_REGISTRY_AUTH")?;
+    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
+    Ok(Subject {
+        name,
+        owner,
+        engine: engine(owner),
+        other: engine(owner),
+        stranger_id,
+        stranger: engine(stranger_id),
+        image: variable("HAULIER_TEST_IMAGE")?,
+        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
+        // Nothing listens on the discard port's neighbour.
+        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
+        private: Some((
+            format!("{server}/haulier-test/busybox:1"),
+            Credentials {
+                server,
+                username: variable("HAULIER_TEST_REGISTRY_USER")?,
+                password: variable("HAULIER_TEST_REGISTRY_PASSWORD")?.into(),
+            },
+        )),
+        dialect: Dialect::Shell,
+    })
+}
+
+async fn simulated() -> Result<Subject, String> {
+    let control = SimulatedControl::default();
+    let engine = |owner| -> Arc<dyn Engine> { Arc::new(SimulatedEngine::new(owner, control.clone())) };
+    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
+    let login =
+        Credentials { server: "sim".to_owned(), username: "robot".to_owned(), password: "any".to_owned().into() };
+    Ok(Subject {
+        name: "simulated",
+        owner,
+        engine: engine(owner),
+        other: engine(owner),
+        stranger_id,
+        stranger: engine(stranger_id),
+        image: "sim/ok".to_owned(),
+        missing_image: "sim/missing".to_owned(),
+        unreachable_image: "sim/no-registry".to_owned(),
+        private: Some(("sim/private".to_owned(), login)),
+        dialect: Dialect::Simulated,
+    })
+}
+
+/// Whoever may inspect a container sees the names of secret files at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_inspect_shows_no_secret_file() {
+    run_case("docker_inspect_shows_no_secret_file", docker().await, |subject| async move {
+        let mut spec = subject.spec(&[Step::Shell("cat /run/secrets/token")]);
+        let content = b"the-secret-itself".to_vec().into();
+        spec.files = vec![LaunchFile { path: "/run/secrets/token".to_owned(), content, mode: 0o400, secret: true }];
+        let (handle, exit) = subject.run(&spec).await;
+        assert_eq!(exit.code, Some(0));
+        let daemon = raw_docker();
+        let shown = serde_json::to_string(&daemon.inspect_container(&handle.id, None).await.unwrap()).unwrap();
+        assert!(!shown.contains("the-secret-itself"));
+        // And it goes with the container.
+        let mounts = daemon.inspect_container(&handle.id, None).await.unwrap().mounts.unwrap();
+        let volume = mounts.iter().find_map(|mount| mount.name.clone()).expect("an anonymous volume");
+        subject.engine.remove(&handle).await.unwrap();
+        assert!(daemon.inspect_volume(&volume).await.is_err());
+        Ok(())
+    })
+    .await;
+}
+
+/// A service that died between create and start leaves a container that the next one replaces; had it been merely
+/// slow, its start would find nothing to start.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_created_and_not_started_is_replaced() {
+    run_case("docker_created_and_not_started_is_replaced", docker().await, |subject| async move {
+        let spec = subject.spec(&[Step::Print("started")]);
+        let daemon = raw_docker();
+        let labels: HashMap<_, _> = spec.labels().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let options = bollard::query_parameters::CreateContainerOptions {
+            name: Some(spec.name().to_string()),
+            ..Default::default()
+        };
+        let body = bollard::models::ContainerCreateBody {
+            image: Some(subject.image.clone()),
+            labels: Some(labels),
+            ..Default::default()
+        };
+        let abandoned = daemon.create_container(Some(options), body).await.unwrap().id;
+        let handle = subject.launch(&spec).await;
+        assert_ne!(handle.id, abandoned);
+        assert_eq!(subject.end(&handle).await.code, Some(0));
+        assert!(daemon.start_container(&abandoned, None).await.is_err());
+        Ok(())
+    })
+    .await;
+}
+
+/// What stop finds created and not started can never be started.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_stop_of_a_created_container_is_final() {
+    run_case("docker_stop_of_a_created_container_is_final", docker().await, |subject| async move {
+        let spec = subject.spec(&[Step::Print("started")]);
+        let daemon = raw_docker();
+        let options = bollard::query_parameters::CreateContainerOptions {
+            name: Some(spec.name().to_string()),
+            ..Default::default()
+        };
+        let body = bollard::models::ContainerCreateBody { image: Some(subject.image.clone()), ..Default::default() };
+        let id = daemon.create_container(Some(options), body).await.unwrap().id;
+        let handle = haulier::engines::Handle { attempt: spec.attempt, id: id.clone() };
+        subject.engine.stop(&handle, std::time::Duration::from_secs(1)).await.unwrap();
+        assert!(daemon.start_container(&id, None).await.is_err());
+        Ok(())
+    })
+    .await;
+}
+
+/// A daemon that is away when the service starts is no reason not to start.
+#[tokio::test]
+async fn docker_that_is_away_is_unreachable_and_nothing_worse() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Some(format!("unix://{}/docker.sock", directory.path().display()));
+    let config = DockerConfig { host, ..DockerConfig::default() };
+    let engine = DockerEngine::connect("away", InstallationId::generate(), config).unwrap();
+    assert!(!engine.probe().await.reachable);
+    let error = engine.list().await.unwrap_err();
+    assert_eq!(error.persistence, haulier::engines::Persistence::Unreachable);
+    let (subject, progress) = (simulated().await.unwrap(), LaunchProgress::new().0);
+    let error = engine.ensure(&subject.spec(&[]), &progress).await.unwrap_err();
+    assert_eq!(error.persistence, haulier::engines::Persistence::Unreachable);
+}
+
+fn raw_docker() -> Docker {
+    Docker::connect_with_host(&variable("HAULIER_TEST_DOCKER_HOST").unwrap()).unwrap()
+}
+
+/// The containers of an installation are found by their label, with Docker's own means.
+#[tokio::test]
+async fn docker_labels_carry_the_owner() {
+    run_case("docker_labels_carry_the_owner", docker().await, |subject| async move {
+        let (handle, _) = subject.run(&subject.spec(&[Step::Exit(0)])).await;
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{}={}", label::OWNER, subject.owner)])]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let found = raw_docker().list_containers(Some(options)).await.unwrap();
+        assert_eq!(found.iter().filter_map(|it| it.id.as_deref()).collect::<Vec<_>>(), [handle.id.as_str()]);
+        Ok(())
+    })
+    .await;
+}
