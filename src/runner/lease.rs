@@ -37,10 +37,7 @@ impl Leases {
 
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
-        tokio::select! {
-            () = shared.shutdown.cancelled() => return,
-            () = tokio::time::sleep(ROUND) => {}
-        }
+        tokio::time::sleep(ROUND).await;
         if let Err(error) = round(&shared).await {
             tracing::error!(error = &error as &dyn std::error::Error, "leases could not be looked at");
         }
