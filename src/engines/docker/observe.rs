@@ -96,7 +96,8 @@ impl DockerEngine {
             return Ok(());
         }
         match exit.code {
-            Some(126 | 127) => {
+            // Podman's init ends with 1.
+            Some(code) if matches!(code, 126 | 127) || self.podman && code == 1 => {
                 exit.failure = self.complaint_of_init(container).await?.map(LaunchFailure::CommandNotFound);
             }
             Some(137 | 143 | 255) => {
@@ -216,7 +217,8 @@ fn read(found: &ContainerInspectResponse) -> Observation {
                 out_of_memory: state.oom_killed == Some(true) && code != Some(0),
                 failure: None,
                 started_at,
-                finished_at: moment(state.finished_at.as_deref()),
+                // Podman can have them the wrong way round when there is hardly anything between.
+                finished_at: moment(state.finished_at.as_deref()).max(started_at),
             })
         }
         _ => match complaint {
