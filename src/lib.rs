@@ -5,10 +5,29 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`domain`] | pure values and their transitions |
-//! | [`vault`] | keyring and sealing of configuration |
 //! | [`engines`] | container engines behind one trait |
-//! | [`logs`] | logs, redaction, the report protocol |
 //! | [`store`] | the database |
+//! | [`vault`] | keyring and sealing of configuration |
+//! | [`logs`] | logs, redaction, the report protocol |
+//! | [`runner`] | the reconcilers: from a queued run to its stored answer |
+//! | [`auth`] | tokens |
+//! | [`api`] | the HTTP API |
+//! | [`client`] | the typed HTTP client |
+//! | [`service`] | puts the parts together |
 
+pub mod api;
+pub mod auth;
+pub mod client;
 pub mod domain;
 pub mod engines;
+pub mod logs;
+pub mod runner;
+pub mod service;
+pub mod store;
+pub mod vault;
+
+/// Makes `ring` the process's provider of TLS cryptography. Harmless when called again.
+pub fn install_crypto() {
+    // An error says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -27,8 +27,9 @@ pub use lifecycle::{Conclusion, Lifecycle, Phase, RunState, StopCause, Transitio
 pub use limit::Limit;
 pub use name::{InvalidName, Name};
 pub use project::{ImagePattern, Project, Registry};
-pub use report::{Outcome, Progress, Report, ReportedError, Reports};
+pub use report::{InvalidReport, Outcome, Progress, Report, ReportedError, Reports};
 pub use retry::{Backoff, RetryPolicy};
 pub use run::{IfExists, LogSummary, Run, RunEvent, RunEventKind, RunRequest, WaitReason, Waiting};
 pub use token::{Scope, Token};
+pub(crate) use validate::step as pointer_step;
 pub use validate::{FieldError, Problems};

@@ -92,7 +92,7 @@ pub struct Run {
     /// The revision it is pinned to.
     pub revision: u32,
     /// The engine it is launched on.
-    pub engine: Option<String>,
+    pub engine: String,
     /// Where it stands.
     pub life: Lifecycle,
     /// Who asked for the stop.

@@ -94,7 +94,7 @@ pub(crate) fn check_variable_name(pointer: &str, name: &str, problems: &mut Prob
 }
 
 /// Checks a number against its bounds.
-pub(crate) fn check_range<T: PartialOrd + std::fmt::Display>(
+pub(crate) fn check_range<T: Copy + PartialOrd + std::fmt::Display>(
     pointer: &str,
     value: Option<T>,
     least: T,

@@ -1,0 +1,60 @@
+//! The API's own description, and the page to browse it.
+
+use axum::Router;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::Api;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Haulier",
+        description = "Hand it a container image; any orchestrator can run it, watch it and trust the answer.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&Security),
+    security(("bearer" = []), ("basic" = [])),
+    components(schemas(super::Problem)),
+    tags(
+        (name = "jobs", description = "A registered image with its configuration"),
+        (name = "runs", description = "Requested executions of a job"),
+        (name = "logs", description = "What scripts wrote"),
+        (name = "state", description = "A job's small JSON document, kept between runs"),
+        (name = "limits", description = "How many runs may be active at once, shared by jobs"),
+        (name = "configuration", description = "Secrets and registries"),
+        (name = "administration", description = "Projects, tokens, engines, audit"),
+        (name = "health", description = "For probes; without a token")
+    )
+)]
+struct Base;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token"));
+        let basic =
+            HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some("Any user; the token as password"));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        components.add_security_scheme("basic", SecurityScheme::Http(basic.build()));
+    }
+}
+
+pub(super) fn base() -> utoipa::openapi::OpenApi {
+    Base::openapi()
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    super::routes().split_for_parts().1
+}
+
+pub(super) fn router() -> Router<Api> {
+    Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", document()))
+}

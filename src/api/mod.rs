@@ -1,0 +1,208 @@
+//! The HTTP API: one file a resource, one function an endpoint.
+//!
+//! **Architecture Invariant:** HTTP status codes are known here (and in the dashboard) alone.
+
+mod audit;
+mod docs;
+mod engines;
+mod events;
+mod extract;
+mod health;
+mod jobs;
+mod limits;
+mod logs;
+mod problem;
+mod projects;
+mod registries;
+mod resolve;
+mod revisions;
+mod run_changes;
+mod runs;
+mod secrets;
+mod states;
+mod tokens;
+mod trigger;
+pub mod types;
+mod views;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
+};
+use quick_cache::sync::Cache;
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use docs::document;
+pub use extract::{JobRef, PROJECT_HEADER};
+pub use problem::Problem;
+
+use crate::{
+    auth::Authenticator,
+    domain::{Clock, Name, Project, ProjectId},
+    logs::LogStore,
+    runner::Runner,
+    store::{Store, StoreError},
+    vault::ProjectKeys,
+};
+
+/// Where everything lies.
+pub const BASE: &str = "/api/v1";
+/// The longest that a request may wait for a change.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(55);
+
+/// What handlers need. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+/// Settings of the API.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// How the service is reached from outside, for absolute links: `https://haulier.example.com`. By default taken
+    /// from the request's `Host`.
+    pub public_url: Option<String>,
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+}
+
+/// The parts of [`Api`].
+#[derive(Debug)]
+pub struct Inner {
+    store: Store,
+    runner: Runner,
+    keys: ProjectKeys,
+    logs: LogStore,
+    auth: Authenticator,
+    clock: Arc<dyn Clock>,
+    public_url: Option<String>,
+    max_body_bytes: usize,
+    projects: Cache<ProjectId, Arc<Project>>,
+    jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
+    shutdown: tokio_util::sync::CancellationToken,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl Api {
+    /// An API over these parts.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        runner: Runner,
+        keys: ProjectKeys,
+        logs: LogStore,
+        clock: Arc<dyn Clock>,
+        config: ApiConfig,
+    ) -> Self {
+        let auth = Authenticator::new(store.clone(), Arc::clone(&clock));
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                runner,
+                keys,
+                logs,
+                auth,
+                clock,
+                public_url: config.public_url,
+                max_body_bytes: config.max_body_bytes,
+                projects: Cache::new(1000),
+                jobs: Cache::new(5000),
+                shutdown: tokio_util::sync::CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Answers waiting requests with what is known, because the service is about to end.
+    pub fn end_waiting(&self) {
+        self.shutdown.cancel();
+    }
+
+    async fn project_by_id(&self, id: ProjectId) -> Result<Option<Arc<Project>>, StoreError> {
+        if let Some(project) = self.projects.get(&id) {
+            return Ok(Some(project));
+        }
+        let Some((project, _)) = self.store.project_by_id(id).await? else { return Ok(None) };
+        let project = Arc::new(project);
+        self.projects.insert(id, Arc::clone(&project));
+        Ok(Some(project))
+    }
+
+    async fn project_by_name(&self, name: &Name) -> Result<Option<Arc<Project>>, StoreError> {
+        // Names of projects never change, and there are few.
+        if let Some((_, project)) = self.projects.iter().find(|(_, project)| project.name == *name) {
+            return Ok(Some(project));
+        }
+        Ok(self.store.project(name).await?.map(|(project, _)| {
+            let project = Arc::new(project);
+            self.projects.insert(project.id, Arc::clone(&project));
+            project
+        }))
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        let (router, _) = routes().split_for_parts();
+        let nosniff =
+            SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        router
+            .merge(docs::router())
+            .fallback(|| async { Problem::no_route() })
+            .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+            .layer(DefaultBodyLimit::max(self.max_body_bytes))
+            .layer(nosniff)
+            .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+                use axum::response::IntoResponse;
+                Problem::internal(&std::io::Error::other("a handler panicked")).into_response()
+            }))
+            .with_state(self.clone())
+    }
+}
+
+/// All routes with their descriptions.
+fn routes() -> OpenApiRouter<Api> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(jobs::list, jobs::create))
+        .routes(routes!(jobs::read, jobs::apply, jobs::patch, jobs::archive))
+        .routes(routes!(revisions::list))
+        .routes(routes!(revisions::read))
+        .routes(routes!(revisions::restore))
+        .routes(routes!(trigger::trigger))
+        .routes(routes!(states::read, states::set))
+        .routes(routes!(states::history))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::read))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::cancel_matching))
+        .routes(routes!(trigger::retry))
+        .routes(routes!(events::timeline))
+        .routes(routes!(logs::read))
+        .routes(routes!(logs::stream))
+        .routes(routes!(run_changes::stream))
+        .routes(routes!(limits::list))
+        .routes(routes!(limits::read, limits::set, limits::remove))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::remove))
+        .routes(routes!(registries::list))
+        .routes(routes!(registries::set, registries::remove))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::read, projects::patch))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::whoami))
+        .routes(routes!(engines::list))
+        .routes(routes!(audit::list));
+    OpenApiRouter::with_openapi(docs::base())
+        .nest(BASE, api)
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+}

@@ -1,0 +1,7 @@
+//! Who is calling, and what they may do.
+
+mod authenticator;
+mod secret;
+
+pub use authenticator::{Authenticator, Caller};
+pub use secret::TokenSecret;

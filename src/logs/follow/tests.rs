@@ -1,0 +1,120 @@
+use bytes::Bytes;
+use futures::stream;
+use secrecy::SecretString;
+
+use super::*;
+use crate::{
+    domain::{Outcome, RunId, Timestamp},
+    engines::{EngineErrorKind, LogFrame, Persistence},
+    logs::{LogLimits, LogStore},
+};
+
+struct Fixture {
+    store: LogStore,
+    _dir: tempfile::TempDir,
+    attempt: AttemptId,
+    reports: watch::Receiver<Reports>,
+    told: watch::Sender<Reports>,
+    stop: CancellationToken,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LogStore::open(dir.path(), LogLimits::default()).unwrap();
+    let (told, reports) = watch::channel(Reports::default());
+    let attempt = AttemptId { run: RunId::generate(), number: 1 };
+    Fixture { store, _dir: dir, attempt, reports, told, stop: CancellationToken::new() }
+}
+
+impl Fixture {
+    async fn with(&self) -> Collect {
+        Collect {
+            attempt: self.attempt,
+            nonce: "n1".into(),
+            redactor: Arc::new(Redactor::new([SecretString::from("hunter2")].iter())),
+            writer: self.store.writer(self.attempt.run).await.unwrap(),
+            reports: self.told.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    async fn texts(&self) -> Vec<String> {
+        let page = self.store.read(self.attempt.run, 0, usize::MAX).await.unwrap();
+        let lines = page.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice::<LogRecord>(line).unwrap().text).collect()
+    }
+}
+
+fn frame(n: i64, text: &str) -> Result<LogFrame, EngineError> {
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    Ok(LogFrame { time: Timestamp::from_micros(n), source: LogSource::Stdout, bytes })
+}
+
+fn broken() -> EngineError {
+    EngineError::new(EngineErrorKind::Unreachable, Persistence::Unreachable, "read logs", "connection lost")
+}
+
+#[tokio::test]
+async fn output_becomes_log_and_reports() {
+    let f = fixture();
+    let frames = stream::iter([
+        frame(1, "start with hun"),
+        frame(2, "ter2\n::haulier:n1:{\"metrics\": {\"rows\": 3}}\n"),
+        frame(3, "::haulier:n1:{\"outcome\": \"continue\"}\n::haulier:n2:{}\nend"),
+    ]);
+    let collected = collect(Box::pin(frames), f.with().await).await;
+    assert!(matches!(collected, Collected { end: CollectEnd::Complete, unwritten: None }));
+    assert_eq!(f.texts().await, ["start with ***", "::haulier:n2:{}", "end"]);
+    let reports = f.reports.borrow();
+    assert_eq!(reports.metrics["rows"], 3.0);
+    assert_eq!(reports.outcome, Some(Outcome::Continue));
+    assert_eq!(reports.invalid, None);
+}
+
+#[tokio::test]
+async fn a_bad_report_is_told_and_taken_out() {
+    let f = fixture();
+    let frames = stream::iter([frame(1, "::haulier:n1:{hunter2\n::haulier:n1:{\"output\": 1}\n")]);
+    collect(Box::pin(frames), f.with().await).await;
+    assert!(f.reports.borrow().invalid.is_some());
+    assert_eq!(f.reports.borrow().output, Some(1.into()));
+    assert_eq!(f.texts().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_replay_adds_only_what_is_new() {
+    let f = fixture();
+    let first = stream::iter([frame(1, "one\ntwo\n::haulier:n1:{\"output\": 1}\nthr"), Err(broken())]);
+    let collected = collect(Box::pin(first), f.with().await).await;
+    assert!(matches!(collected.end, CollectEnd::Broken(_)));
+    assert_eq!(f.texts().await, ["one", "two"], "an unfinished line waits for the replay");
+    let replay =
+        stream::iter([frame(1, "one\n"), frame(1, "two\n::haulier:n1:{\"output\": 1}\nthr"), frame(1, "ee\n")]);
+    collect(Box::pin(replay), f.with().await).await;
+    assert_eq!(f.texts().await, ["one", "two", "three"]);
+    assert_eq!(f.reports.borrow().output, Some(1.into()));
+}
+
+#[tokio::test]
+async fn lines_are_seen_while_the_output_goes_on() {
+    let f = fixture();
+    let mut tail = f.store.subscribe(f.attempt.run);
+    let frames = stream::iter([frame(1, "one\n::haulier:n1:{\"progress\": {\"done\": 1}}\n")]).chain(stream::pending());
+    let mut reports = f.reports.clone();
+    let task = tokio::spawn(collect(Box::pin(frames), f.with().await));
+    tail.changed().await.unwrap();
+    reports.changed().await.unwrap();
+    assert_eq!(f.texts().await, ["one"]);
+    f.stop.cancel();
+    assert!(matches!(task.await.unwrap().end, CollectEnd::Stopped));
+}
+
+#[tokio::test]
+async fn a_secret_over_the_pieces_of_a_long_line_is_masked() {
+    let f = fixture();
+    let line = "x".repeat(64 * 1024 - 3) + "hunter2 and the rest\n";
+    collect(Box::pin(stream::iter([frame(1, &line)])), f.with().await).await;
+    let texts = f.texts().await;
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts.concat(), "x".repeat(64 * 1024 - 3) + "*** and the rest");
+}

@@ -1,0 +1,17 @@
+//! What workloads print: lines, the report protocol, redaction, and where it is kept.
+
+mod assemble;
+mod error;
+mod follow;
+mod protocol;
+mod record;
+mod redact;
+mod store;
+
+pub use assemble::{Assembler, Line, Piece};
+pub use error::LogError;
+pub use follow::{Collect, CollectEnd, Collected, collect};
+pub use protocol::ReportPrefix;
+pub use record::{LogChannel, LogRecord, ReplaySkip, ResumePoint};
+pub use redact::{LineRedactor, MASK, Redactor};
+pub use store::{LogLimits, LogPage, LogStats, LogStore, LogTail, RunLogWriter};

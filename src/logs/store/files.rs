@@ -1,0 +1,158 @@
+//! Where logs lie: `live/<run>.log` while a run lasts, `done/<yyyy-mm-dd>/<run>.log.zst` afterwards.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, BufWriter, ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, FileExt},
+    path::{Path, PathBuf},
+};
+
+use jiff::tz::TimeZone;
+
+use super::{super::LogError, page::Source, seekable};
+use crate::domain::RunId;
+
+/// The directories of a log store.
+#[derive(Debug)]
+pub(super) struct Files {
+    live: PathBuf,
+    done: PathBuf,
+}
+
+impl Files {
+    /// Makes the directories, for their owner alone.
+    pub(super) fn open(dir: &Path) -> Result<Self, LogError> {
+        let files = Self { live: dir.join("live"), done: dir.join("done") };
+        for dir in [&files.live, &files.done] {
+            make_dir(dir).map_err(LogError::io("create", dir))?;
+        }
+        Ok(files)
+    }
+
+    /// The file of a run that lasts.
+    pub(super) fn live(&self, run: RunId) -> PathBuf {
+        self.live.join(format!("{run}.log"))
+    }
+
+    /// The file of a finished run.
+    pub(super) fn done(&self, run: RunId) -> PathBuf {
+        self.done.join(day(run)).join(format!("{run}.log.zst"))
+    }
+
+    /// Compresses the content into the run's finished file. It is there whole, and safe on disk, or not at all.
+    pub(super) fn write_done(&self, run: RunId, content: impl Read) -> Result<(), LogError> {
+        let path = self.done(run);
+        let draft = path.with_extension("tmp");
+        let write = || -> io::Result<()> {
+            let dir = path.parent().unwrap_or(&self.done);
+            let new_day = !dir.exists();
+            make_dir(dir)?;
+            let mut to = BufWriter::new(File::create(&draft)?);
+            seekable::compress(content, &mut to)?;
+            to.flush()?;
+            to.get_ref().sync_all()?;
+            fs::rename(&draft, &path)?;
+            File::open(dir)?.sync_all()?;
+            if new_day {
+                File::open(&self.done)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().map_err(LogError::io("write", &path))
+    }
+
+    /// Opens a run's log for reading, wherever it is; `None` when there is none.
+    pub(super) fn source(&self, run: RunId) -> Result<Option<Source>, LogError> {
+        // The live file goes only after the finished one has come, so looking in this order misses neither.
+        let live = self.live(run);
+        match File::open(&live) {
+            Ok(file) => {
+                let length = file.metadata().map_err(LogError::io("read", &live))?.len();
+                return Ok(Some(Source::Live { file, length }));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(LogError::io("read", &live)(error)),
+        }
+        let done = self.done(run);
+        match File::open(&done) {
+            Ok(file) => seekable::Reader::open(file).map(|reader| Some(Source::Done(reader))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+        .map_err(LogError::io("read", &done))
+    }
+
+    /// Removes all that there is of a run.
+    pub(super) fn remove(&self, run: RunId) -> Result<(), LogError> {
+        let done = self.done(run);
+        for path in [&self.live(run), &done, &done.with_extension("tmp")] {
+            remove(path)?;
+        }
+        // The day goes with its last log; that there are others is no error.
+        if let Some(day) = done.parent() {
+            let _ = fs::remove_dir(day);
+        }
+        Ok(())
+    }
+
+    /// The runs that have a live file.
+    pub(super) fn live_runs(&self) -> Result<Vec<RunId>, LogError> {
+        let read = || -> io::Result<Vec<RunId>> {
+            let mut runs = Vec::new();
+            for entry in fs::read_dir(&self.live)? {
+                let name = entry?.file_name();
+                let run: Option<RunId> =
+                    name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|id| id.parse().ok());
+                runs.extend(run);
+            }
+            runs.sort_unstable();
+            Ok(runs)
+        };
+        read().map_err(LogError::io("list", &self.live))
+    }
+}
+
+/// Removes a file. Missing is success.
+pub(super) fn remove(path: &Path) -> Result<(), LogError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(LogError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// At most `max` bytes from `offset`; fewer only at the end.
+pub(super) fn read_file_at(file: &File, offset: u64, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; max];
+    let mut filled = 0;
+    while filled < max {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The UTC day on which the run's id was made.
+fn day(run: RunId) -> String {
+    let seconds = run.0.get_timestamp().map_or(0, |time| time.to_unix().0);
+    let moment = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
+    moment.to_zoned(TimeZone::UTC).date().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_is_that_of_the_id() {
+        assert_eq!(day("01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()), "2023-06-30");
+    }
+}

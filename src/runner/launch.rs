@@ -1,0 +1,225 @@
+//! From a stored plan to what an engine is asked to launch.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+
+use super::Shared;
+use crate::{
+    domain::{AttemptEnd, ErrorCode, JobConfig, Project, SecretDelivery},
+    engines::{Credentials, LaunchFile, LaunchSpec, PullPolicy},
+    store::{LaunchPlan, StoreError},
+    vault::KeyError,
+};
+
+/// Time beyond the run's timeout and grace after which an engine may end a workload by itself.
+const MARGIN: Duration = Duration::from_secs(120);
+
+/// What to launch, and every value that must not stand in the log.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) spec: LaunchSpec,
+    pub(super) secrets: Vec<SecretString>,
+}
+
+/// Why nothing can be launched.
+#[derive(Debug)]
+pub(super) enum PrepareError {
+    /// It never will: this is the attempt's end.
+    Never(AttemptEnd),
+    /// The database failed: try again.
+    NotNow(StoreError),
+}
+
+impl From<StoreError> for PrepareError {
+    fn from(error: StoreError) -> Self {
+        Self::NotNow(error)
+    }
+}
+
+impl From<KeyError> for PrepareError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => Self::NotNow(error),
+            KeyError::Vault(_) | KeyError::Unreadable(_) => {
+                never(ErrorCode::ConfigInvalid, format!("the job's configuration cannot be opened: {error}"))
+            }
+        }
+    }
+}
+
+fn never(code: ErrorCode, message: String) -> PrepareError {
+    PrepareError::Never(AttemptEnd::Failed { code, message, exit_code: None })
+}
+
+pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepared, PrepareError> {
+    let (run, spec) = (&plan.run, &plan.revision.spec);
+    let project = shared.store.project_by_id(run.project).await?;
+    let (project, _) = project.ok_or_else(|| never(ErrorCode::ConfigInvalid, "the project is gone".to_owned()))?;
+    if !project.allows(&spec.image) {
+        let message = format!("project {} does not allow the image {}", project.name, spec.image);
+        return Err(never(ErrorCode::ImageNotAllowed, message));
+    }
+    let config = shared.keys.open_config(run.project, run.job, run.revision, &plan.config).await?;
+    let mut env: BTreeMap<String, SecretString> =
+        config.env.iter().map(|(name, value)| (name.clone(), SecretString::from(value.as_str()))).collect();
+    if let Some(sealed) = &plan.env {
+        let own: BTreeMap<String, String> = shared.keys.open_env(run.project, run.id, sealed).await?;
+        env.extend(own.into_iter().map(|(name, value)| (name, SecretString::from(value))));
+    }
+    let mut files = plain_files(&config);
+    let mut secrets = Vec::new();
+    for (name, value) in resolve_secrets(shared, &project, &config).await? {
+        match config.secrets[&name].delivery {
+            SecretDelivery::Env => {
+                env.insert(name, value.clone());
+            }
+            SecretDelivery::File => files.push(LaunchFile {
+                path: format!("/run/secrets/{name}"),
+                content: SecretSlice::from(value.expose_secret().as_bytes().to_vec()),
+                mode: 0o400,
+                secret: true,
+            }),
+        }
+        secrets.push(value);
+    }
+    env.extend(given(plan, &config));
+    let credentials = credentials(shared, plan, &project).await?;
+    secrets.extend(credentials.iter().map(|login| login.password.clone()));
+    let grace = Duration::from_secs(u64::from(spec.kill_grace_seconds));
+    Ok(Prepared {
+        spec: LaunchSpec {
+            owner: shared.store.installation(),
+            attempt: plan.attempt.id,
+            job: run.job_name.to_string(),
+            project: project.name.to_string(),
+            image: spec.image.clone(),
+            pull: pull_policy(&spec.image),
+            credentials,
+            command: spec.command.clone(),
+            args: spec.args.clone(),
+            env: env.into_iter().collect(),
+            files,
+            resources: spec.resources,
+            kill_grace: grace,
+            deadline: Duration::from_secs(u64::from(run.timeout_seconds)) + grace + MARGIN,
+        },
+        secrets,
+    })
+}
+
+/// What Haulier gives to every script.
+fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, SecretString)> {
+    let run = &plan.run;
+    let mut given = vec![
+        ("HAULIER_RUN_ID", run.id.to_string()),
+        ("HAULIER_JOB", run.job_name.to_string()),
+        ("HAULIER_ATTEMPT", plan.attempt.id.number.to_string()),
+        ("HAULIER_SLICE", plan.attempt.slice.to_string()),
+        ("HAULIER_PARAMETERS", run.parameters.clone()),
+        ("HAULIER_STATE", plan.state.clone().unwrap_or_else(|| "{}".to_owned())),
+        ("HAULIER_REPORT", plan.attempt.nonce.clone()),
+    ];
+    if let Some(config) = &config.config {
+        given.push(("HAULIER_CONFIG", serde_json::to_string(config).unwrap_or_default()));
+    }
+    given.into_iter().map(|(name, value)| (name.to_owned(), SecretString::from(value))).collect()
+}
+
+fn plain_files(config: &JobConfig) -> Vec<LaunchFile> {
+    let file = |(path, file): (&String, &crate::domain::FileSpec)| LaunchFile {
+        path: path.clone(),
+        content: SecretSlice::from(file.content.as_bytes().to_vec()),
+        mode: file.mode_bits().unwrap_or(0o644),
+        secret: false,
+    };
+    config.files.iter().map(file).collect()
+}
+
+async fn resolve_secrets(
+    shared: &Shared,
+    project: &Project,
+    config: &JobConfig,
+) -> Result<Vec<(String, SecretString)>, PrepareError> {
+    let mut resolved = Vec::with_capacity(config.secrets.len());
+    for (name, secret) in &config.secrets {
+        let value = match (&secret.value, &secret.from) {
+            (Some(value), _) => SecretString::from(value.as_str()),
+            (None, Some(from)) => {
+                let sealed = shared.store.secret(project.id, from).await?.ok_or_else(|| {
+                    let message = format!("the project has no secret {from}: set it with 'haulier secret set {from}'");
+                    never(ErrorCode::ConfigInvalid, message)
+                })?;
+                shared.keys.open_named(project.id, "secrets", from, &sealed).await?
+            }
+            (None, None) => {
+                return Err(never(ErrorCode::ConfigInvalid, format!("the secret {name} has no value")));
+            }
+        };
+        resolved.push((name.clone(), value));
+    }
+    Ok(resolved)
+}
+
+/// The login for the image's registry: the one the job names, else the one whose server the image names.
+async fn credentials(
+    shared: &Shared,
+    plan: &LaunchPlan,
+    project: &Project,
+) -> Result<Option<Credentials>, PrepareError> {
+    let spec = &plan.revision.spec;
+    let server = registry_server(&spec.image);
+    if spec.registry.is_none() && server.is_none() {
+        return Ok(None);
+    }
+    let registries = shared.store.registries(project.id).await?;
+    let fits = |stored: &&crate::store::StoredRegistry| match &spec.registry {
+        Some(name) => stored.registry.name == *name,
+        None => Some(stored.registry.server.as_str()) == server,
+    };
+    let Some(stored) = registries.iter().find(fits) else {
+        return match &spec.registry {
+            Some(name) => Err(never(ErrorCode::ConfigInvalid, format!("the project has no registry {name}"))),
+            None => Ok(None),
+        };
+    };
+    let name = &stored.registry.name;
+    let password = shared.keys.open_named(project.id, "registries", name, &stored.password).await?;
+    Ok(Some(Credentials {
+        server: stored.registry.server.clone(),
+        username: stored.registry.username.clone(),
+        password,
+    }))
+}
+
+/// The registry's host in an image reference, if it names one: its first part has a dot or a colon, or is `localhost`.
+fn registry_server(image: &str) -> Option<&str> {
+    let (first, _) = image.split_once('/')?;
+    (first.contains(['.', ':']) || first == "localhost").then_some(first)
+}
+
+/// A tag that moves is asked for at every launch, when a registry is named that can be asked.
+fn pull_policy(image: &str) -> PullPolicy {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    let moves = !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");
+    if moves && registry_server(image).is_some() { PullPolicy::Always } else { PullPolicy::IfMissing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moving_tags_of_named_registries_are_pulled_every_time() {
+        for (image, policy) in [
+            ("r.example.com/a/b", PullPolicy::Always),
+            ("r.example.com:5000/b:latest", PullPolicy::Always),
+            ("r.example.com:5000/b:1.2", PullPolicy::IfMissing),
+            ("r.example.com/b@sha256:ab", PullPolicy::IfMissing),
+            ("busybox", PullPolicy::IfMissing),
+            ("library/busybox:latest", PullPolicy::IfMissing),
+        ] {
+            assert_eq!(pull_policy(image), policy, "{image}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The reconcilers: from a run in the queue to its stored answer.
+//!
+//! - `queue` hands out slots whenever something may have changed, and ends what waited too long;
+//! - `drive` brings one attempt from its stored intent to its stored result;
+//! - `observer` looks at an engine's workloads, woken by the engine's events and by a timer;
+//! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more.
+//!
+//! All of it is level-triggered: what to do follows from what is stored and observed, never from a message that could
+//! be lost. A service that is killed anywhere and started again goes on from there.
+
+mod collector;
+mod drive;
+mod end;
+mod engines;
+mod hub;
+mod launch;
+mod lease;
+mod observer;
+mod queue;
+mod sweep;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use engines::{EngineEntry, EngineStatus, Engines};
+pub use hub::{CachedRun, Hub, RunWatch};
+
+use crate::{
+    domain::{AttemptId, Clock, RunId, StopCause, WaitReason},
+    logs::LogStore,
+    store::{Admitted, Stopped, Store, StoreError},
+    vault::ProjectKeys,
+};
+
+/// Launches and watches runs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Runner(Arc<Shared>);
+
+/// What all reconcilers share.
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    engines: Engines,
+    keys: ProjectKeys,
+    logs: LogStore,
+    hub: Hub,
+    clock: Arc<dyn Clock>,
+    /// Attempts that have a task of their own.
+    driven: Mutex<HashMap<RunId, Driven>>,
+    /// Something may be admitted.
+    queue_changed: Notify,
+    leases: lease::Leases,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Driven {
+    attempt: u32,
+    stop: CancellationToken,
+    waits: Option<(WaitReason, String)>,
+}
+
+impl Runner {
+    /// A runner that does nothing yet.
+    #[must_use]
+    pub fn new(store: Store, engines: Engines, keys: ProjectKeys, logs: LogStore, clock: Arc<dyn Clock>) -> Self {
+        let caches_live_runs = store.kind() == "sqlite";
+        Self(Arc::new(Shared {
+            store,
+            engines,
+            keys,
+            logs,
+            hub: Hub::new(caches_live_runs),
+            clock,
+            driven: Mutex::default(),
+            queue_changed: Notify::new(),
+            leases: lease::Leases::default(),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Takes up what a service before this one left, and begins to work.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn start(&self) -> Result<(), StoreError> {
+        let shared = &self.0;
+        for (name, entry) in shared.engines.iter() {
+            shared.spawn(observer::run(name.to_owned(), entry.clone(), shared.shutdown.clone()));
+        }
+        for live in shared.store.live_attempts().await? {
+            shared.drive(live.attempt.id, &live.attempt.engine, live.run.life.stop.is_some());
+        }
+        shared.spawn(queue::run(Arc::clone(shared)));
+        shared.spawn(lease::run(Arc::clone(shared)));
+        shared.spawn(sweep::run(Arc::clone(shared)));
+        Ok(())
+    }
+
+    /// Where changes of runs are told.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// The engines.
+    #[must_use]
+    pub fn engines(&self) -> &Engines {
+        &self.0.engines
+    }
+
+    /// Launches what was admitted in a caller's transaction, and looks whether more can be.
+    pub fn launch(&self, admitted: Vec<Admitted>) {
+        for one in admitted {
+            self.0.drive(one.attempt, &one.engine, false);
+        }
+    }
+
+    /// Something that admission depends on has changed.
+    pub fn queue_changed(&self) {
+        self.0.queue_changed.notify_one();
+    }
+
+    /// Carries out what was stored: ends the workloads of these runs, tells the world.
+    pub fn stopped(&self, stopped: &[Stopped]) {
+        self.0.stopped(stopped);
+    }
+
+    /// Somebody asked for this run: its lease begins anew.
+    pub fn renew_lease(&self, run: RunId) {
+        self.0.leases.renew(run, self.0.clock.now());
+    }
+
+    /// What an active run waits for, if it does.
+    #[must_use]
+    pub fn waits_for(&self, run: RunId) -> Option<(WaitReason, String)> {
+        let driven = self.0.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        driven.get(&run).and_then(|driven| driven.waits.clone())
+    }
+
+    /// Ends the work, leaving all containers as they are: the next service takes them up.
+    pub async fn shutdown(&self) {
+        self.0.shutdown.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time; what they did is taken up at the next start");
+        }
+    }
+}
+
+impl Shared {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Gives an attempt a task of its own, unless it has one.
+    fn drive(self: &Arc<Self>, attempt: AttemptId, engine: &str, stop: bool) {
+        let token = CancellationToken::new();
+        if stop {
+            token.cancel();
+        }
+        {
+            let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+            if driven.get(&attempt.run).is_some_and(|other| other.attempt >= attempt.number) {
+                return;
+            }
+            driven.insert(attempt.run, Driven { attempt: attempt.number, stop: token.clone(), waits: None });
+        }
+        let (shared, engine) = (Arc::clone(self), engine.to_owned());
+        self.spawn(async move {
+            let next = tokio::select! {
+                next = drive::run(&shared, attempt, &engine, token) => next,
+                () = shared.shutdown.cancelled() => Vec::new(),
+            };
+            shared.forget(attempt);
+            for one in next {
+                shared.drive(one.attempt, &one.engine, false);
+            }
+        });
+    }
+
+    fn forget(&self, attempt: AttemptId) {
+        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        if driven.get(&attempt.run).is_some_and(|driven| driven.attempt == attempt.number) {
+            driven.remove(&attempt.run);
+        }
+    }
+
+    fn set_waits(&self, attempt: AttemptId, waits: Option<(WaitReason, String)>) {
+        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(driven) = driven.get_mut(&attempt.run)
+            && driven.attempt == attempt.number
+        {
+            driven.waits = waits;
+        }
+    }
+
+    fn is_driven(&self, attempt: AttemptId) -> bool {
+        let driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        driven.get(&attempt.run).is_some_and(|driven| driven.attempt == attempt.number)
+    }
+
+    fn stopped(&self, stopped: &[Stopped]) {
+        for one in stopped {
+            if one.run.life.stop.is_some() && !one.run.life.phase.is_terminal() {
+                let driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(driven) = driven.get(&one.run.id) {
+                    driven.stop.cancel();
+                }
+            }
+            if one.run.life.stop == Some(StopCause::Abandoned) {
+                tracing::warn!(run = %one.run.id, job = %one.run.job_name, "nobody asked for the run, so it was cancelled");
+            }
+            self.hub.publish(one.run.clone());
+        }
+        if !stopped.is_empty() {
+            self.queue_changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Puts the parts together: database, keys, engines, runner, API, one listener.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{Api, ApiConfig},
+    auth::TokenSecret,
+    domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
+    logs::{LogLimits, LogStore},
+    runner::{EngineEntry, Engines, Runner},
+    store::Store,
+    vault::{Keyring, ProjectKeys},
+};
+
+/// How long requests under way may take when the service ends.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// Makes the engines, once it is known whose they are.
+pub type MakeEngines = Box<dyn FnOnce(InstallationId) -> anyhow::Result<Vec<(String, EngineEntry)>> + Send>;
+
+/// What a service is made of.
+pub struct Parts {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where logs lie.
+    pub data_dir: PathBuf,
+    /// `sqlite:PATH` or `postgres://…`.
+    pub database_url: SecretString,
+    /// The master keys.
+    pub keyring: Keyring,
+    /// The first admin token; made when it is left out and there is none.
+    pub admin_token: Option<SecretString>,
+    /// The engines.
+    pub engines: MakeEngines,
+    /// The name of the engine that jobs use when they name none.
+    pub default_engine: String,
+    /// Bounds of logs.
+    pub log_limits: LogLimits,
+    /// Settings of the API.
+    pub api: ApiConfig,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    address: SocketAddr,
+    new_admin_token: Option<TokenSecret>,
+    api: Api,
+    runner: Runner,
+    store: Store,
+    stop: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+    /// Held for as long as the service runs: two services on one data directory would write the same logs.
+    _lock: std::fs::File,
+}
+
+impl Service {
+    /// Starts a service. When this returns, it answers.
+    ///
+    /// # Errors
+    /// A part cannot be started: says which, and what to do.
+    pub async fn start(parts: Parts) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        std::fs::create_dir_all(&parts.data_dir)
+            .with_context(|| format!("the data directory {} cannot be made", parts.data_dir.display()))?;
+        let lock = lock(&parts.data_dir)?;
+        let store = Store::open(&parts.database_url)
+            .await
+            .context("the database cannot be opened: see HAULIER_DATABASE_URL")?;
+        let keys = ProjectKeys::new(parts.keyring, store.clone());
+        ensure_default_project(&store, &keys, clock.as_ref()).await?;
+        let new_admin_token = ensure_admin(&store, parts.admin_token, clock.as_ref()).await?;
+        let logs =
+            LogStore::open(parts.data_dir.join("logs"), parts.log_limits).context("the logs cannot be opened")?;
+        let engines = (parts.engines)(store.installation())?;
+        anyhow::ensure!(
+            engines.iter().any(|(name, _)| *name == parts.default_engine),
+            "the default engine {} is not configured: see default_engine",
+            parts.default_engine
+        );
+        let engines = Engines::new(parts.default_engine, engines);
+        let runner = Runner::new(store.clone(), engines, keys.clone(), logs.clone(), Arc::clone(&clock));
+        let listener = TcpListener::bind(parts.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}: is it in use? see --listen", parts.listen))?;
+        let address = listener.local_addr()?;
+        runner.start().await.context("runs of the service before this one cannot be taken up")?;
+        let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api);
+        let stop = CancellationToken::new();
+        let server =
+            axum::serve(listener.tap_nodelay(), api.router()).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = tokio::spawn(server.into_future());
+        Ok(Self { address, new_admin_token, api, runner, store, stop, server, _lock: lock })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The admin token that was made because there was none. Show it once.
+    #[must_use]
+    pub const fn new_admin_token(&self) -> Option<&TokenSecret> {
+        self.new_admin_token.as_ref()
+    }
+
+    /// Ends the service: answers what waits, leaves containers as they are, closes the database.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.api.end_waiting();
+        if tokio::time::timeout(GOODBYE, self.server).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
+        self.runner.shutdown().await;
+        self.store.close().await;
+    }
+}
+
+trait NoDelay {
+    /// Small answers go out at once.
+    fn tap_nodelay(self) -> axum::serve::TapIo<TcpListener, fn(&mut tokio::net::TcpStream)>;
+}
+
+impl NoDelay for TcpListener {
+    fn tap_nodelay(self) -> axum::serve::TapIo<TcpListener, fn(&mut tokio::net::TcpStream)> {
+        use axum::serve::ListenerExt as _;
+        self.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        })
+    }
+}
+
+fn lock(data_dir: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    use anyhow::Context as _;
+    let path = data_dir.join("lock");
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => anyhow::bail!(
+            "another service uses the data directory {}: stop it, or choose another with --data-dir",
+            data_dir.display()
+        ),
+    }
+}
+
+async fn ensure_default_project(store: &Store, keys: &ProjectKeys, clock: &dyn Clock) -> anyhow::Result<()> {
+    let name = Name::default_project();
+    match store.project(&name).await? {
+        // Opening its key tells a wrong master key now, not at the first run.
+        Some((project, _)) => Ok(keys.check(project.id).await?),
+        None => {
+            let id = ProjectId::generate();
+            let project = Project { id, name, images: Vec::new(), created_at: clock.now() };
+            store.create_project(&project, keys.new_data_key(id)?).await?;
+            Ok(())
+        }
+    }
+}
+
+/// Makes sure that somebody can administer the installation; the token's secret when it was made here.
+async fn ensure_admin(
+    store: &Store,
+    chosen: Option<SecretString>,
+    clock: &dyn Clock,
+) -> anyhow::Result<Option<TokenSecret>> {
+    let (secret, made) = match chosen {
+        Some(text) => {
+            anyhow::ensure!(
+                !text.expose_secret().is_empty(),
+                "HAULIER_ADMIN_TOKEN is empty: unset it, or give a token"
+            );
+            let secret = TokenSecret::chosen(&text);
+            (
+                secret.ok_or_else(|| {
+                    anyhow::anyhow!("HAULIER_ADMIN_TOKEN is too short or has spaces: use 16 visible characters or more")
+                })?,
+                false,
+            )
+        }
+        None if store.has_tokens().await? => return Ok(None),
+        None => (TokenSecret::generate()?, true),
+    };
+    let token = Token {
+        id: TokenId::generate(),
+        name: "admin".parse()?,
+        project: None,
+        scopes: vec![Scope::Admin],
+        jobs: Vec::new(),
+        created_at: clock.now(),
+        expires_at: None,
+        revoked_at: None,
+    };
+    store.create_token(&token, secret.hash()).await?;
+    Ok(made.then_some(secret))
+}

@@ -1,0 +1,125 @@
+//! Listing runs: filters and a keyset cursor, the newest first.
+
+use super::{
+    Session, Store, StoreError,
+    runs::{run_columns, run_from},
+    session::Value,
+};
+use crate::domain::{JobId, ProjectId, Run, RunId, RunState, Timestamp};
+
+/// Which runs are meant. What is left out does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Of this project.
+    pub project: Option<ProjectId>,
+    /// Of these jobs; empty = all.
+    pub jobs: Vec<JobId>,
+    /// In one of these states; empty = all.
+    pub states: Vec<RunState>,
+    /// With all of these labels.
+    pub labels: Vec<(String, String)>,
+    /// With all of these in their source.
+    pub source: Vec<(String, String)>,
+    /// Triggered at or after.
+    pub since: Option<Timestamp>,
+    /// Triggered before.
+    pub until: Option<Timestamp>,
+    /// Live ones alone that nobody asked to end yet.
+    pub unstopped: bool,
+}
+
+/// A page of runs.
+#[derive(Debug)]
+pub struct RunPage {
+    /// The runs, the newest first.
+    pub runs: Vec<Run>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<RunId>,
+}
+
+impl Store {
+    /// Runs that match, the newest first, those made before `before`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn runs(&self, filter: &RunFilter, before: Option<RunId>, limit: u32) -> Result<RunPage, StoreError> {
+        let mut session = self.read().await?;
+        let mut runs = select(&mut session, filter, before, limit + 1).await?;
+        let more = runs.len() > limit as usize;
+        runs.truncate(limit as usize);
+        let next = more.then(|| runs.last().map(|run| run.id)).flatten();
+        Ok(RunPage { runs, next })
+    }
+}
+
+pub(super) async fn select(
+    session: &mut Session,
+    filter: &RunFilter,
+    before: Option<RunId>,
+    limit: u32,
+) -> Result<Vec<Run>, StoreError> {
+    let (sql, values) = statement(filter, before, limit);
+    session.all_built(sql, values).await?.iter().map(run_from).collect()
+}
+
+fn statement(filter: &RunFilter, before: Option<RunId>, limit: u32) -> (String, Vec<Value>) {
+    let mut sql = concat!("SELECT ", run_columns!(), " FROM runs WHERE TRUE").to_owned();
+    let mut all: Vec<Value> = Vec::new();
+    let mut bind = |value: Value| {
+        all.push(value);
+        format!("${}", all.len())
+    };
+    if let Some(project) = filter.project {
+        sql += &format!(" AND runs.project_id = {}", bind(project.into()));
+    }
+    if !filter.jobs.is_empty() {
+        let jobs: Vec<_> = filter.jobs.iter().map(|job| bind((*job).into())).collect();
+        sql += &format!(" AND runs.job_id IN ({})", jobs.join(", "));
+    }
+    if !filter.states.is_empty() {
+        let states: Vec<_> = filter.states.iter().map(|state| condition(*state)).collect();
+        sql += &format!(" AND ({})", states.join(" OR "));
+    }
+    for (label, value, prefix) in labels(filter) {
+        let project = filter.project.map_or_else(|| "runs.project_id".to_owned(), |project| bind(project.into()));
+        let (label, value) = (bind(format!("{prefix}{label}").into()), bind(value.into()));
+        sql += &format!(
+            " AND runs.id IN (SELECT run_id FROM run_labels WHERE run_labels.project_id = {project} \
+             AND label = {label} AND value = {value})"
+        );
+    }
+    if filter.unstopped {
+        sql += " AND runs.phase IN ('queued', 'starting', 'running') AND runs.stop IS NULL";
+    }
+    if let Some(since) = filter.since {
+        sql += &format!(" AND runs.created_at >= {}", bind(since.into()));
+    }
+    if let Some(until) = filter.until {
+        sql += &format!(" AND runs.created_at < {}", bind(until.into()));
+    }
+    if let Some(before) = before {
+        sql += &format!(" AND runs.id < {}", bind(before.into()));
+    }
+    sql += &format!(" ORDER BY runs.id DESC LIMIT {}", bind(limit.into()));
+    (sql, all)
+}
+
+fn labels(filter: &RunFilter) -> Vec<(&str, &str, &'static str)> {
+    let labels = filter.labels.iter().map(|(label, value)| (label.as_str(), value.as_str(), ""));
+    let source = filter.source.iter().map(|(label, value)| (label.as_str(), value.as_str(), "source:"));
+    labels.chain(source).collect()
+}
+
+/// The inverse of `RunState::of`.
+const fn condition(state: RunState) -> &'static str {
+    match state {
+        RunState::Queued => "(runs.phase = 'queued' AND runs.stop IS NULL)",
+        RunState::Starting => "(runs.phase = 'starting' AND runs.stop IS NULL)",
+        RunState::Running => "(runs.phase = 'running' AND runs.stop IS NULL)",
+        RunState::Cancelling => "(runs.phase IN ('queued', 'starting', 'running') AND runs.stop IS NOT NULL)",
+        RunState::Succeeded => "runs.phase = 'succeeded'",
+        RunState::Failed => "runs.phase = 'failed'",
+        RunState::Cancelled => "runs.phase = 'cancelled'",
+        RunState::TimedOut => "runs.phase = 'timed_out'",
+    }
+}

@@ -1,0 +1,303 @@
+//! One connection to either database, and values that both understand.
+//!
+//! Every query is written once, in the SQL that SQLite and PostgreSQL share (`$1` placeholders work on both).
+
+use futures::future::BoxFuture;
+use sqlx::{
+    AssertSqlSafe, Decode, Postgres, Row as _, Sqlite, SqliteConnection, Transaction, Type, pool::PoolConnection,
+    postgres::PgRow, sqlite::SqliteRow,
+};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::domain::{JobId, LimitId, ProjectId, RunId, Timestamp, TokenId};
+
+/// A connection, perhaps inside a transaction.
+#[derive(Debug)]
+pub struct Session(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    SqliteWriter(SqliteConnection),
+    SqliteReader(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    PostgresTransaction(Transaction<'static, Postgres>),
+}
+
+/// Which of the two it is, for the few statements that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A value to bind. `None` is NULL of that type.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+    Id(Option<Uuid>),
+    Bool(bool),
+}
+
+macro_rules! value_from {
+    ($($from:ty => $variant:ident, $convert:expr;)*) => {
+        $(
+            impl From<$from> for Value {
+                fn from(value: $from) -> Self {
+                    Self::$variant(Some(value).map($convert))
+                }
+            }
+            impl From<Option<$from>> for Value {
+                fn from(value: Option<$from>) -> Self {
+                    Self::$variant(value.map($convert))
+                }
+            }
+        )*
+    };
+}
+
+value_from! {
+    i64 => Int, |v| v;
+    i32 => Int, i64::from;
+    u32 => Int, i64::from;
+    Timestamp => Int, Timestamp::as_micros;
+    String => Text, |v| v;
+    &str => Text, str::to_owned;
+    Vec<u8> => Bytes, |v| v;
+    &[u8] => Bytes, <[u8]>::to_vec;
+    Uuid => Id, |v| v;
+    ProjectId => Id, |v| v.0;
+    JobId => Id, |v| v.0;
+    RunId => Id, |v| v.0;
+    LimitId => Id, |v| v.0;
+    TokenId => Id, |v| v.0;
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+/// Values for a statement's `$1`, `$2`, …
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$($crate::store::session::Value::from($value)),*] };
+}
+pub(super) use values;
+
+/// A row of either database.
+#[derive(Debug)]
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// A column's value.
+    pub(super) fn get<T>(&self, column: &str) -> Result<T, StoreError>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    /// A moment.
+    pub(super) fn time(&self, column: &str) -> Result<Timestamp, StoreError> {
+        self.get(column).map(Timestamp::from_micros)
+    }
+
+    /// A moment or NULL.
+    pub(super) fn time_opt(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
+    }
+
+    /// A number that is never negative.
+    pub(super) fn number(&self, column: &str) -> Result<u32, StoreError> {
+        u32::try_from(self.get::<i64>(column)?).map_err(|_| StoreError::corrupt(column))
+    }
+
+    /// Such a number or NULL.
+    pub(super) fn number_opt(&self, column: &str) -> Result<Option<u32>, StoreError> {
+        let value: Option<i64> = self.get(column)?;
+        value.map(|value| u32::try_from(value).map_err(|_| StoreError::corrupt(column))).transpose()
+    }
+
+    /// An exit code or NULL.
+    pub(super) fn exit_code(&self, column: &str) -> Result<Option<i32>, StoreError> {
+        let value: Option<i64> = self.get(column)?;
+        value.map(|value| i32::try_from(value).map_err(|_| StoreError::corrupt(column))).transpose()
+    }
+
+    /// A JSON document.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
+        serde_json::from_str(&self.get::<String>(column)?).map_err(|_| StoreError::corrupt(column))
+    }
+
+    /// A JSON document or NULL.
+    pub(super) fn json_opt<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self.get(column)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::corrupt(column))).transpose()
+    }
+
+    /// A value that is stored as one of a few words.
+    pub(super) fn word<T>(&self, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        parse(&self.get::<String>(column)?).ok_or_else(|| StoreError::corrupt(column))
+    }
+
+    /// Such a value or NULL.
+    pub(super) fn word_opt<T>(&self, column: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self.get(column)?;
+        text.map(|text| parse(&text).ok_or_else(|| StoreError::corrupt(column))).transpose()
+    }
+}
+
+/// JSON text of a value that always can be written as JSON.
+pub(super) fn json_text<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::corrupt("value to store"))
+}
+
+/// Runs `$body` with `$query` built for, and `$connection` borrowed from, whichever database the session is on.
+macro_rules! on_either {
+    ($session:expr, $sql:expr, $values:expr, |$query:ident, $connection:ident, $wrap:ident| $body:expr) => {
+        match &mut $session.0 {
+            Inner::SqliteWriter(connection) => {
+                let ($query, $connection, $wrap) = (bound::<Sqlite>($sql, $values), connection, Row::Sqlite);
+                $body
+            }
+            Inner::SqliteReader(connection) => {
+                let ($query, $connection, $wrap) = (bound::<Sqlite>($sql, $values), &mut **connection, Row::Sqlite);
+                $body
+            }
+            Inner::Postgres(connection) => {
+                let ($query, $connection, $wrap) = (bound::<Postgres>($sql, $values), &mut **connection, Row::Postgres);
+                $body
+            }
+            Inner::PostgresTransaction(connection) => {
+                let ($query, $connection, $wrap) = (bound::<Postgres>($sql, $values), &mut **connection, Row::Postgres);
+                $body
+            }
+        }
+    };
+}
+
+impl Session {
+    pub(super) const fn sqlite_writer(connection: SqliteConnection) -> Self {
+        Self(Inner::SqliteWriter(connection))
+    }
+
+    pub(super) const fn sqlite_reader(connection: PoolConnection<Sqlite>) -> Self {
+        Self(Inner::SqliteReader(connection))
+    }
+
+    pub(super) const fn postgres(connection: PoolConnection<Postgres>) -> Self {
+        Self(Inner::Postgres(connection))
+    }
+
+    pub(super) const fn postgres_transaction(transaction: Transaction<'static, Postgres>) -> Self {
+        Self(Inner::PostgresTransaction(transaction))
+    }
+
+    /// Commits, where the session is a transaction.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self.0 {
+            Inner::PostgresTransaction(transaction) => Ok(transaction.commit().await?),
+            Inner::SqliteWriter(_) | Inner::SqliteReader(_) | Inner::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The writer's connection, to close it.
+    pub(super) fn into_sqlite_writer(self) -> Option<SqliteConnection> {
+        match self.0 {
+            Inner::SqliteWriter(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self.0 {
+            Inner::SqliteWriter(_) | Inner::SqliteReader(_) => Dialect::Sqlite,
+            Inner::Postgres(_) | Inner::PostgresTransaction(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a statement; the number of rows it changed.
+    pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        on_either!(self, sql, values, |query, connection, _row| Ok(query?.execute(connection).await?.rows_affected()))
+    }
+
+    /// All rows.
+    pub(super) async fn all(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        on_either!(self, sql, values, |query, connection, row| {
+            Ok(query?.fetch_all(connection).await?.into_iter().map(row).collect())
+        })
+    }
+
+    /// All rows of a statement that was put together from fixed parts (never from what a user wrote).
+    pub(super) async fn all_built(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let sql = AssertSqlSafe(sql);
+        on_either!(self, sql, values, |query, connection, row| {
+            Ok(query?.fetch_all(connection).await?.into_iter().map(row).collect())
+        })
+    }
+
+    /// The first row, if there is one.
+    pub(super) async fn first(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
+        on_either!(self, sql, values, |query, connection, row| Ok(query?.fetch_optional(connection).await?.map(row)))
+    }
+
+    /// The one number that the statement gives; 0 for NULL.
+    pub(super) async fn count(&mut self, sql: &'static str, values: Vec<Value>) -> Result<i64, StoreError> {
+        let row = self.first(sql, values).await?.ok_or_else(|| StoreError::corrupt("count"))?;
+        Ok(row.get::<Option<i64>>("n")?.unwrap_or(0))
+    }
+
+    /// Transaction control on the SQLite writer.
+    pub(super) async fn control(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.execute(sql, Vec::new()).await.map(|_| ())
+    }
+
+    /// On PostgreSQL, makes transactions that decide about the same things go one after the other. SQLite has one
+    /// writer anyway.
+    pub(super) async fn serialize(&mut self, lock: i64) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Postgres {
+            self.first("SELECT pg_advisory_xact_lock($1)::text AS locked", values![lock]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn bound<'q, DB>(
+    sql: impl sqlx::SqlSafeStr,
+    values: Vec<Value>,
+) -> Result<sqlx::query::Query<'q, DB, <DB as sqlx::Database>::Arguments>, StoreError>
+where
+    DB: sqlx::Database,
+    <DB as sqlx::Database>::Arguments: sqlx::IntoArguments<DB>,
+    Option<i64>: for<'v> sqlx::Encode<'v, DB> + Type<DB>,
+    Option<String>: for<'v> sqlx::Encode<'v, DB> + Type<DB>,
+    Option<Vec<u8>>: for<'v> sqlx::Encode<'v, DB> + Type<DB>,
+    Option<Uuid>: for<'v> sqlx::Encode<'v, DB> + Type<DB>,
+    bool: for<'v> sqlx::Encode<'v, DB> + Type<DB>,
+{
+    use sqlx::Arguments as _;
+    let mut arguments = <DB as sqlx::Database>::Arguments::default();
+    for value in values {
+        match value {
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Id(value) => arguments.add(value),
+            Value::Bool(value) => arguments.add(value),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(sqlx::query_with(sql, arguments))
+}
+
+/// What a piece of database work is, when it is handed around.
+pub(super) type Work<'s, T> = BoxFuture<'s, Result<T, StoreError>>;

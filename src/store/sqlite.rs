@@ -1,0 +1,173 @@
+//! SQLite: one writer that commits in groups, many readers.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use futures::future::BoxFuture;
+use sqlx::{
+    ConnectOptions, Connection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::{Session, StoreError, session::Work};
+
+/// How many writes may wait; callers beyond that wait themselves.
+const QUEUE: usize = 1024;
+/// How many writes share one commit at the most.
+const GROUP: usize = 256;
+const READERS: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    readers: SqlitePool,
+    writes: Mutex<Option<mpsc::Sender<Box<dyn Write>>>>,
+    sender: mpsc::WeakSender<Box<dyn Write>>,
+    writer: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Sqlite {
+    pub(super) async fn open(path: &str) -> Result<Self, StoreError> {
+        if let Some(folder) = Path::new(path).parent() {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                StoreError::Address(format!("the folder {} cannot be made: {error}", folder.display()))
+            })?;
+        }
+        let options = SqliteConnectOptions::from_str("sqlite:")?
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An answer means that it is on disk, also after a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("journal_size_limit", "67108864")
+            .pragma("temp_store", "memory")
+            .disable_statement_logging();
+        let mut connection = options.connect().await?;
+        sqlx::migrate!("migrations/sqlite").run(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(0)
+            .acquire_timeout(Duration::from_secs(10))
+            .idle_timeout(Duration::from_secs(60))
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let weak = sender.downgrade();
+        let writer = tokio::spawn(run_writer(Session::sqlite_writer(connection), receiver));
+        Ok(Self { readers, writes: Mutex::new(Some(sender)), sender: weak, writer: Mutex::new(Some(writer)) })
+    }
+
+    pub(super) async fn read(&self) -> Result<Session, StoreError> {
+        Ok(Session::sqlite_reader(self.readers.acquire().await?))
+    }
+
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'s> Fn(&'s mut Session) -> Work<'s, T> + Send + Sync + 'static,
+    {
+        let sender = self.sender.upgrade().ok_or(StoreError::Closed)?;
+        let (answer, result) = oneshot::channel();
+        sender.send(Box::new(Pending { work, value: None, answer })).await.map_err(|_| StoreError::Closed)?;
+        drop(sender);
+        result.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn close(&self) {
+        // The writer ends when the last sender is gone, after what was queued.
+        drop(self.writes.lock().await.take());
+        if let Some(writer) = self.writer.lock().await.take() {
+            let _ = writer.await;
+        }
+        self.readers.close().await;
+    }
+}
+
+/// A write that waits for the writer, whatever the type of its answer.
+trait Write: Send {
+    /// Does the work and keeps its answer; whether it succeeded.
+    fn run<'s>(&'s mut self, session: &'s mut Session) -> BoxFuture<'s, bool>;
+    /// Tells the caller, once it is known whether the commit held.
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Pending<T, F> {
+    work: F,
+    value: Option<Result<T, StoreError>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Write for Pending<T, F>
+where
+    T: Send + 'static,
+    F: for<'s> Fn(&'s mut Session) -> Work<'s, T> + Send + Sync + 'static,
+{
+    fn run<'s>(&'s mut self, session: &'s mut Session) -> BoxFuture<'s, bool> {
+        Box::pin(async move {
+            let value = (self.work)(session).await;
+            let succeeded = value.is_ok();
+            self.value = Some(value);
+            succeeded
+        })
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let value = self.value.unwrap_or(Err(StoreError::Closed));
+        let _ = self.answer.send(value.and_then(|value| committed.map(|()| value)));
+    }
+}
+
+async fn run_writer(mut session: Session, mut writes: mpsc::Receiver<Box<dyn Write>>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while writes.recv_many(&mut group, GROUP).await > 0 {
+        let failure = run_group(&mut session, &mut group, &mut writes).await.err().map(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, writes = group.len(), "a commit failed");
+            super::describe(&error)
+        });
+        for write in group.drain(..) {
+            write.finish(failure.clone().map_or(Ok(()), |reason| Err(StoreError::Commit(reason))));
+        }
+    }
+    if let Some(connection) = session.into_sqlite_writer() {
+        let _ = connection.close().await;
+    }
+}
+
+/// Runs the waiting writes in one transaction, and takes in those that come meanwhile. Each has a savepoint, so that
+/// one that fails undoes only its own.
+async fn run_group(
+    session: &mut Session,
+    group: &mut Vec<Box<dyn Write>>,
+    writes: &mut mpsc::Receiver<Box<dyn Write>>,
+) -> Result<(), StoreError> {
+    session.control("BEGIN IMMEDIATE").await?;
+    let mut next = 0;
+    while next < group.len() {
+        let outcome = run_one(session, &mut group[next]).await;
+        if let Err(error) = outcome {
+            let _ = session.control("ROLLBACK").await;
+            return Err(error);
+        }
+        next += 1;
+        while group.len() < GROUP
+            && let Ok(write) = writes.try_recv()
+        {
+            group.push(write);
+        }
+    }
+    if let Err(error) = session.control("COMMIT").await {
+        let _ = session.control("ROLLBACK").await;
+        return Err(error);
+    }
+    Ok(())
+}
+
+async fn run_one(session: &mut Session, write: &mut Box<dyn Write>) -> Result<(), StoreError> {
+    session.control("SAVEPOINT one").await?;
+    if write.run(session).await {
+        session.control("RELEASE one").await
+    } else {
+        session.control("ROLLBACK TO one").await?;
+        session.control("RELEASE one").await
+    }
+}
