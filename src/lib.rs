@@ -12,12 +12,14 @@
 //! | [`runner`] | the reconcilers: from a queued run to its stored answer |
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
+//! | [`config`] | settings: defaults, file, environment, flags |
 //! | [`client`] | the typed HTTP client |
 //! | [`service`] | puts the parts together |
 
 pub mod api;
 pub mod auth;
 pub mod client;
+pub mod config;
 pub mod domain;
 pub mod engines;
 pub mod logs;

@@ -1,0 +1,133 @@
+//! The layers that settings are taken from: file, environment, flags.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::{ConfigError, EngineConfig, LogFormat, Origin, ServeArgs};
+use crate::domain::Name;
+
+/// What a process finds around it.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Variables of the environment.
+    pub env: HashMap<String, String>,
+    /// Whether the process runs as root.
+    pub root: bool,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+        Self { env: std::env::vars_os().filter_map(text).collect(), root }
+    }
+}
+
+// The environment holds secrets, ours and others'.
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// The configuration file as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) listen: Option<String>,
+    pub(super) public_url: Option<String>,
+    pub(super) max_body_bytes: Option<u64>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) data_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) database_url: Option<SecretString>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) master_key: Option<SecretString>,
+    pub(super) master_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) admin_token: Option<SecretString>,
+    pub(super) logs: Logs,
+    pub(super) default_engine: Option<Name>,
+    pub(super) engines: BTreeMap<Name, EngineConfig>,
+}
+
+/// Section `[logs]` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Logs {
+    pub(super) max_bytes_per_run: Option<u64>,
+    pub(super) retention_days: Option<u32>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    String::deserialize(deserializer).map(|text| Some(text.into()))
+}
+
+/// A value and where it was given.
+pub(super) struct Given<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+/// All layers.
+pub(super) struct Layers<'a> {
+    pub(super) args: &'a ServeArgs,
+    pub(super) around: &'a Surroundings,
+    pub(super) file: File,
+}
+
+impl<'a> Layers<'a> {
+    /// Reads the file, if one is named.
+    pub(super) fn read(args: &'a ServeArgs, around: &'a Surroundings) -> Result<Self, ConfigError> {
+        let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        Ok(Self { args, around, file })
+    }
+
+    /// A variable of the environment; a blank one counts as none, as Compose files leave them.
+    pub(super) fn env(&self, name: &'static str) -> Option<Given<String>> {
+        let value = self.around.env.get(name).filter(|value| !value.trim().is_empty())?;
+        Some(Given { value: value.clone(), origin: Origin::Env(name) })
+    }
+
+    /// A value from the file.
+    pub(super) fn in_file<T: Clone>(&self, value: &Option<T>) -> Option<Given<T>> {
+        Some(Given { value: value.clone()?, origin: self.file_origin() })
+    }
+
+    /// The file as an origin.
+    pub(super) fn file_origin(&self) -> Origin {
+        self.args.config.clone().map_or(Origin::Default, Origin::File)
+    }
+}
+
+impl<T> Given<T> {
+    pub(super) fn default(value: T) -> Self {
+        Self { value, origin: Origin::Default }
+    }
+
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Given<U> {
+        Given { value: change(self.value), origin: self.origin }
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| {
+        // The error's own text quotes the line, which may hold a secret; its message names keys and types alone, but for
+        // strings of the wrong kind, which no secret setting has.
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        ConfigError::File { path: path.to_owned(), line, problem: error.message().trim_end().replace('\n', "; ") }
+    })
+}

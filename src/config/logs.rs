@@ -1,0 +1,33 @@
+//! How much of the runs' logs is kept, and how long.
+
+use super::{ConfigError, layers::Layers};
+use crate::logs::LogLimits;
+
+/// How much of the runs' logs is kept, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogsConfig {
+    /// How much.
+    pub limits: LogLimits,
+    /// How long, in days, unless the job says otherwise.
+    pub retention_days: u32,
+}
+
+const MIN_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+const MAX_DAYS: u32 = 3650;
+
+impl LogsConfig {
+    pub(super) fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
+        let file = &layers.file.logs;
+        let invalid = |setting: &str, problem| ConfigError::invalid(setting, layers.file_origin(), problem);
+        let max_bytes_per_run = file.max_bytes_per_run.unwrap_or(LogLimits::default().max_bytes_per_run);
+        if !(MIN_BYTES..=MAX_BYTES).contains(&max_bytes_per_run) {
+            return Err(invalid("logs.max_bytes_per_run", format!("give {MIN_BYTES} to {MAX_BYTES} bytes")));
+        }
+        let retention_days = file.retention_days.unwrap_or(30);
+        if !(1..=MAX_DAYS).contains(&retention_days) {
+            return Err(invalid("logs.retention_days", format!("give 1 to {MAX_DAYS} days")));
+        }
+        Ok(Self { limits: LogLimits { max_bytes_per_run }, retention_days })
+    }
+}

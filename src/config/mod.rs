@@ -1,0 +1,54 @@
+//! The server's configuration: defaults < file < environment < flags, checked once.
+
+mod args;
+mod engines;
+mod error;
+mod layers;
+mod logs;
+mod secrets;
+mod server;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use args::ServeArgs;
+pub use engines::{EngineConfig, EngineKind, EnginesConfig};
+pub use error::{ConfigError, Origin};
+pub use layers::Surroundings;
+pub use logs::LogsConfig;
+pub use secrets::{MasterKeySource, SecretsConfig};
+pub use server::{LogFormat, ServerConfig};
+pub use storage::StorageConfig;
+
+/// The whole configuration. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How the server is reached and how it logs.
+    pub server: ServerConfig,
+    /// Where data is kept.
+    pub storage: StorageConfig,
+    /// The master key and the first token.
+    pub secrets: SecretsConfig,
+    /// How much of the runs' logs is kept, and how long.
+    pub logs: LogsConfig,
+    /// Which engines there are.
+    pub engines: EnginesConfig,
+}
+
+impl Config {
+    /// Puts the layers together and checks every setting. Reads the file that `args` name; blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read or has unknown keys, or a value cannot be used. The error names setting and source.
+    pub fn load(args: &ServeArgs, around: &Surroundings) -> Result<Self, ConfigError> {
+        let layers = layers::Layers::read(args, around)?;
+        let storage = StorageConfig::resolve(&layers)?;
+        Ok(Self {
+            server: ServerConfig::resolve(&layers)?,
+            secrets: SecretsConfig::resolve(&layers, &storage.data_dir)?,
+            logs: LogsConfig::resolve(&layers)?,
+            engines: EnginesConfig::resolve(&layers)?,
+            storage,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The master key and the first token.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    ConfigError, Origin,
+    layers::{Given, Layers},
+};
+use crate::vault::{Keyring, VaultError};
+
+/// Where the master keys come from.
+#[derive(Debug, Clone)]
+pub enum MasterKeySource {
+    /// They were given as text.
+    Text(SecretString),
+    /// They are in this file, which must be there.
+    File(PathBuf),
+    /// They are in this file, which is made with the first start.
+    Default(PathBuf),
+}
+
+impl MasterKeySource {
+    /// Reads the keys. Blocks.
+    ///
+    /// # Errors
+    /// They are missing or cannot be used, or others may read the file.
+    pub fn keyring(&self) -> Result<Keyring, VaultError> {
+        match self {
+            Self::Text(text) => Keyring::parse(text),
+            Self::File(path) => Keyring::read_file(path),
+            Self::Default(path) => Keyring::read_or_create_file(path),
+        }
+    }
+}
+
+/// The master key and the first token.
+#[derive(Debug, Clone)]
+pub struct SecretsConfig {
+    /// Where the master keys come from.
+    pub master_key: MasterKeySource,
+    /// A token that may do everything, for the first steps and for automation. At least 16 characters.
+    pub admin_token: Option<SecretString>,
+}
+
+const MIN_ADMIN_TOKEN: usize = 16;
+
+impl SecretsConfig {
+    pub(super) fn resolve(layers: &Layers<'_>, data_dir: &Path) -> Result<Self, ConfigError> {
+        let file = &layers.file;
+        let env = |name| layers.env(name).map(|given| given.map(SecretString::from));
+        let in_env = one_master_key(
+            env("HAULIER_MASTER_KEY"),
+            layers.env("HAULIER_MASTER_KEY_FILE").map(|given| given.map(PathBuf::from)),
+        )?;
+        let in_file = one_master_key(layers.in_file(&file.master_key), layers.in_file(&file.master_key_file))?;
+        let master_key = in_env.or(in_file).unwrap_or_else(|| MasterKeySource::Default(data_dir.join("master.key")));
+        let admin_token = env("HAULIER_ADMIN_TOKEN").or_else(|| layers.in_file(&file.admin_token));
+        Ok(Self { master_key, admin_token: admin_token.map(check_admin_token).transpose()? })
+    }
+}
+
+/// Of one layer. Two keys there would leave open which of them counts.
+fn one_master_key(
+    text: Option<Given<SecretString>>,
+    file: Option<Given<PathBuf>>,
+) -> Result<Option<MasterKeySource>, ConfigError> {
+    match (text, file) {
+        (Some(text), Some(_)) => {
+            let origin = match text.origin {
+                Origin::Env(_) => Origin::Env("HAULIER_MASTER_KEY"),
+                other => other,
+            };
+            Err(ConfigError::invalid("master_key", origin, "master_key_file is given as well: remove one of the two"))
+        }
+        (Some(Given { value, origin }), None) => match Keyring::parse(&value) {
+            Ok(_) => Ok(Some(MasterKeySource::Text(value))),
+            Err(problem) => Err(ConfigError::invalid("master_key", origin, problem.to_string())),
+        },
+        (None, file) => Ok(file.map(|given| MasterKeySource::File(given.value))),
+    }
+}
+
+fn check_admin_token(Given { value, origin }: Given<SecretString>) -> Result<SecretString, ConfigError> {
+    let text = value.expose_secret();
+    if text.len() >= MIN_ADMIN_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(value);
+    }
+    let problem = format!(
+        "give at least {MIN_ADMIN_TOKEN} characters of printable ASCII without blanks, for example from `openssl rand -hex 32`"
+    );
+    Err(ConfigError::invalid("admin_token", origin, problem))
+}

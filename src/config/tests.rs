@@ -1,0 +1,173 @@
+use clap::{Args as _, FromArgMatches as _};
+use secrecy::ExposeSecret;
+
+use super::*;
+
+/// Loads with this file, environment and flags.
+fn load_with(file: Option<&str>, env: &[(&str, &str)], args: ServeArgs) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("haulier.toml");
+    let config = file.map(|text| {
+        std::fs::write(&path, text).unwrap();
+        path.clone()
+    });
+    let home = [("HOME", "/home/anna")];
+    let env = home.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::load(&ServeArgs { config, ..args }, &Surroundings { env, root: false })
+}
+
+fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    load_with(Some(file), env, ServeArgs::default())
+}
+
+fn problem(file: &str, env: &[(&str, &str)]) -> String {
+    load(file, env).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_need_be_given() {
+    let config = load_with(None, &[], ServeArgs::default()).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.max_body_bytes, 1024 * 1024);
+    assert_eq!(config.storage.data_dir.to_str(), Some("/home/anna/.local/share/haulier"));
+    assert_eq!(config.storage.database_url.expose_secret(), "sqlite:///home/anna/.local/share/haulier/haulier.db");
+    assert!(
+        matches!(config.secrets.master_key, MasterKeySource::Default(path) if path.ends_with("haulier/master.key"))
+    );
+    assert_eq!(config.engines.default.as_str(), "docker");
+    assert_eq!(config.engines.all[&config.engines.default].kind, EngineKind::Docker);
+}
+
+#[test]
+fn data_goes_where_the_system_wants_it() {
+    let config = load("", &[("XDG_DATA_HOME", "/data")]).unwrap();
+    assert_eq!(config.storage.data_dir.to_str(), Some("/data/haulier"));
+    let config = load("", &[("XDG_DATA_HOME", "relative")]).unwrap();
+    assert_eq!(config.storage.data_dir.to_str(), Some("/home/anna/.local/share/haulier"));
+    let root = Surroundings { root: true, ..Surroundings::default() };
+    let config = Config::load(&ServeArgs::default(), &root).unwrap();
+    assert_eq!(config.storage.data_dir.to_str(), Some("/var/lib/haulier"));
+    assert!(Config::load(&ServeArgs::default(), &Surroundings::default()).is_err(), "no home at all");
+}
+
+#[test]
+fn a_higher_layer_wins() {
+    let file = r#"
+        listen = "127.0.0.1:1"
+        log_format = "text"
+        public_url = "https://file.example.com/"
+        database_url = "sqlite::memory:"
+    "#;
+    let config = load(file, &[]).unwrap();
+    assert_eq!(config.server.listen.port(), 1);
+    assert_eq!(config.server.public_url.as_deref(), Some("https://file.example.com"));
+    assert_eq!(config.storage.database_url.expose_secret(), "sqlite::memory:");
+
+    let env = [
+        ("HAULIER_LOG_FORMAT", "json"),
+        ("HAULIER_PUBLIC_URL", "https://env.example.com/haulier/"),
+        ("HAULIER_DATABASE_URL", "postgres://u:p@h/d"),
+    ];
+    let args = ServeArgs { listen: Some("[::]:2".into()), data_dir: Some("/flag".into()), config: None };
+    let config = load_with(Some(file), &env, args).unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.server.log_format, LogFormat::Json);
+    assert_eq!(config.server.public_url.as_deref(), Some("https://env.example.com/haulier"));
+    assert_eq!(config.storage.database_url.expose_secret(), "postgres://u:p@h/d");
+    assert_eq!(config.storage.logs_dir().to_str(), Some("/flag/logs"));
+
+    let blank = load(file, &[("HAULIER_LOG_FORMAT", ""), ("HAULIER_DATABASE_URL", " ")]).unwrap();
+    assert_eq!(blank.storage.database_url.expose_secret(), "sqlite::memory:", "a blank variable counts as none");
+}
+
+#[test]
+fn engines_keep_their_own_settings() {
+    let file = r#"
+        default_engine = "local"
+        [engines.local]
+        kind = "docker"
+        host = "unix:///run/docker.sock"
+        [engines.pretend]
+        kind = "simulated"
+    "#;
+    let engines = load(file, &[]).unwrap().engines;
+    assert_eq!(engines.default.as_str(), "local");
+    assert_eq!(engines.all.len(), 2);
+    let local = &engines.all[&engines.default];
+    assert_eq!(local.settings["host"].as_str(), Some("unix:///run/docker.sock"));
+    assert!(!local.settings.contains_key("kind"));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_source() {
+    for (file, env, parts) in [
+        ("\n\nlistne = 1", None, &["haulier.toml, line 3", "listne"][..]),
+        ("[logs]\nretention = 1", None, &["line 2", "retention"]),
+        ("listen = ", None, &["line 1"]),
+        ("listen = 'here'", None, &["setting listen", "haulier.toml", "127.0.0.1:8080"]),
+        ("log_format = 'xml'", None, &["line 1", "xml"]),
+        ("max_body_bytes = 1", None, &["max_body_bytes", "haulier.toml"]),
+        ("[logs]\nmax_bytes_per_run = 0", None, &["logs.max_bytes_per_run"]),
+        ("[logs]\nretention_days = 0", None, &["logs.retention_days"]),
+        ("[engines.a]\nkind = 'lxd'", None, &["line 2", "lxd"]),
+        ("[engines.A]\nkind = 'docker'", None, &["line 1", "a-z"]),
+        ("default_engine = 'b'\n[engines.a]\nkind = 'docker'", None, &["default_engine", "no engine b", "a"]),
+        ("[engines.a]\nkind = 'docker'\n[engines.b]\nkind = 'docker'", None, &["default_engine", "several"]),
+        ("", Some(("HAULIER_LOG_FORMAT", "xml")), &["log_format", "HAULIER_LOG_FORMAT", "xml"]),
+        ("", Some(("HAULIER_PUBLIC_URL", "haulier.example.com")), &["public_url", "HAULIER_PUBLIC_URL"]),
+        ("", Some(("HAULIER_DATABASE_URL", "mysql://u:hunter2@h/d")), &["database_url", "HAULIER_DATABASE_URL"]),
+        ("", Some(("HAULIER_MASTER_KEY", "hunter2")), &["master_key", "HAULIER_MASTER_KEY", "openssl"]),
+        ("", Some(("HAULIER_ADMIN_TOKEN", "hunter2")), &["admin_token", "HAULIER_ADMIN_TOKEN", "16"]),
+    ] {
+        let problem = problem(file, &env.into_iter().collect::<Vec<_>>());
+        assert!(parts.iter().all(|part| problem.contains(part)), "{problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[test]
+fn broken_files_do_not_tell_their_secrets() {
+    for file in [
+        "admin_token = hunter2",
+        "admin_token = \"hunter2",
+        "master_key = [\"hunter2\"]",
+        "[database_url]\nx = \"hunter2\"",
+        "admin_token = \"hunter2\" x",
+    ] {
+        let error = load(file, &[]).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn two_master_keys_in_one_layer_are_refused() {
+    let key = "ab".repeat(32);
+    let both = format!("master_key = '{key}'\nmaster_key_file = '/k'");
+    assert!(problem(&both, &[]).contains("remove one of the two"));
+    let config = load("master_key_file = '/k'", &[("HAULIER_MASTER_KEY", &key)]).unwrap();
+    assert!(matches!(config.secrets.master_key, MasterKeySource::Text(_)), "the environment wins");
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let key = "ab".repeat(32);
+    let file = "database_url = 'postgres://u:hunter2@h/d'\nadmin_token = 'hunter2-hunter2-'\n\
+                [engines.a]\nkind = 'docker'\npassword = 'hunter2'";
+    let shown = format!("{:?}", load(file, &[("HAULIER_MASTER_KEY", &key)]).unwrap());
+    assert!(!shown.contains("hunter2") && !shown.contains(&key), "{shown}");
+    assert!(shown.contains("password"), "the keys are shown: {shown}");
+}
+
+#[test]
+fn flags_and_their_variables_are_the_published_ones() {
+    let command = ServeArgs::augment_args(clap::Command::new("serve"));
+    let names: Vec<_> = command
+        .get_arguments()
+        .map(|arg| (arg.get_long().unwrap().to_owned(), arg.get_env().unwrap().to_str().unwrap().to_owned()))
+        .collect();
+    let expected = [("config", "HAULIER_CONFIG"), ("listen", "HAULIER_LISTEN"), ("data-dir", "HAULIER_DATA_DIR")];
+    assert_eq!(names, expected.map(|(flag, env)| (flag.to_owned(), env.to_owned())));
+    let matches = command.get_matches_from(["serve", "--listen", "0.0.0.0:9", "--data-dir", "/d"]);
+    let args = ServeArgs::from_arg_matches(&matches).unwrap();
+    assert_eq!((args.listen.as_deref(), args.data_dir.as_deref()), (Some("0.0.0.0:9"), Some("/d".as_ref())));
+}
