@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Shared, Term, lease, observer, queue, sweep};
+use super::{Shared, Term, lease, observer, queue, retention, sweep};
 use crate::store::Leadership;
 
 /// How often a service that does not lead asks whether it may.
@@ -55,6 +55,7 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     spawn(Box::pin(queue::run(Arc::clone(shared))));
     spawn(Box::pin(lease::run(Arc::clone(shared))));
     spawn(Box::pin(sweep::run(Arc::clone(shared))));
+    spawn(Box::pin(retention::run(Arc::clone(shared))));
     tokio::select! {
         () = shared.shutdown.cancelled() => {}
         () = leadership.lost() => tracing::warn!("another service may lead now: this one stops launching and watching"),

@@ -3,7 +3,9 @@
 //! - `queue` hands out slots whenever something may have changed, and ends what waited too long;
 //! - `drive` brings one attempt from its stored intent to its stored result;
 //! - `observer` looks at an engine's workloads, woken by the engine's events and by a timer;
-//! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more.
+//! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more, `retention` deletes
+//!   old logs;
+//! - `lead` lets one service do all this where several share a database.
 //!
 //! All of it is level-triggered: what to do follows from what is stored and observed, never from a message that could
 //! be lost. A service that is killed anywhere and started again goes on from there.
@@ -12,12 +14,15 @@ mod collector;
 mod drive;
 mod end;
 mod engines;
+#[cfg(test)]
+mod fixture;
 mod hub;
 mod launch;
 mod lead;
 mod lease;
 mod observer;
 mod queue;
+mod retention;
 mod sweep;
 
 use std::{
