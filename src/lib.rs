@@ -13,11 +13,15 @@
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
 //! | [`client`] | the typed HTTP client |
+//! | [`config`] | the settings of the service |
 //! | [`service`] | puts the parts together |
+//! | [`cli`] | the command line |
 
 pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod client;
+pub mod config;
 pub mod domain;
 pub mod engines;
 pub mod logs;

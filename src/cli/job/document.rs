@@ -1,0 +1,104 @@
+//! Specifications as files: read from YAML and JSON, and written back.
+
+use serde_json::Value;
+
+use crate::{
+    cli::{exit::Usage, input},
+    domain::JobSpec,
+};
+
+/// The jobs of a document, in their order. What cannot be read is told with its line and column.
+pub(super) fn read(path: &str, text: &str) -> Result<Vec<JobSpec>, Usage> {
+    let json = text.trim_start().starts_with('{');
+    let specs = if json { read_json(text) } else { read_yaml(text) };
+    let specs = specs.map_err(|problem| Usage(format!("{}{problem}", input::name(path))))?;
+    if specs.is_empty() {
+        return Err(Usage(format!("{}: there is no job in it", input::name(path))));
+    }
+    Ok(specs)
+}
+
+fn read_json(text: &str) -> Result<Vec<JobSpec>, String> {
+    serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().map_err(|error| {
+        let said = error.to_string();
+        let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
+        format!(", line {}, column {}: {problem}", error.line(), error.column())
+    })
+}
+
+fn read_yaml(text: &str) -> Result<Vec<JobSpec>, String> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        let place = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
+        let said = error.without_snippet().to_string();
+        format!("{}: {}", place.unwrap_or_default(), plain(&said))
+    })
+}
+
+/// The message without the place, which stands before it already.
+fn plain(said: &str) -> &str {
+    let line = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let line = line.rsplit_once(" at line ").map_or(line, |(problem, _)| problem);
+    line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, problem)| problem)
+}
+
+/// A specification as YAML, without what says nothing.
+pub(super) fn write(spec: &JobSpec) -> String {
+    let mut value = serde_json::to_value(spec).unwrap_or_default();
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| !says_nothing(value));
+        for part in fields.values_mut().filter_map(Value::as_object_mut) {
+            part.retain(|_, value| !value.is_null());
+        }
+        fields.retain(|_, value| !says_nothing(value));
+    }
+    serde_saphyr::to_string(&value).unwrap_or_default().trim_end().to_owned()
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        read("a.yaml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn several_jobs_in_one_file() {
+        let yaml = read("-", "name: a\nimage: b\nenv: {PORT: '1'}\n---\nname: c\nimage: d\n").unwrap();
+        let json = read(
+            "-",
+            "\n{\"name\": \"a\",\n\t\"image\": \"b\", \"env\": {\"PORT\": \"1\"}}\n{\"name\": \"c\", \"image\": \"d\"}",
+        );
+        assert_eq!(yaml, json.unwrap());
+        assert_eq!(yaml.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        assert_eq!(problem("name: a\nimage: b\nimagee: c\n"), "");
+        assert_eq!(problem("name: a\nimage: [b\n"), "");
+        assert_eq!(problem("name: A_B\nimage: b\n"), "");
+        assert_eq!(problem("name: a\nimage: b\nmax_parallel: many\n"), "");
+        assert_eq!(problem("{\"name\": \"a\",\n \"image\" 1}"), "");
+        assert_eq!(problem("{\"name\": \"a\",\n \"imagee\": 1}"), "");
+        assert_eq!(problem("# nothing\n"), "a.yaml: there is no job in it");
+        assert_eq!(problem("name: a\nimage: b\nenv:\n  PORT: 8080\n"), "");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let text = "name: a\nimage: b\nargs: ['1', 'yes', \"a\\nb\"]\nresources: {cpu: 0.5}\nsecrets: {KEY: {}}\n";
+        let spec = &read("-", text).unwrap()[0];
+        assert_eq!(&read("-", &write(spec)).unwrap()[0], spec);
+    }
+}
