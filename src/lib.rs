@@ -12,6 +12,7 @@
 //! | [`runner`] | the reconcilers: from a queued run to its stored answer |
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
+//! | [`config`] | settings: defaults, file, environment, flags |
 //! | [`client`] | the typed HTTP client |
 //! | [`config`] | the settings of the service |
 //! | [`service`] | puts the parts together |

@@ -1,0 +1,33 @@
+//! The same on PostgreSQL.
+
+use haulier::domain::{RunId, RunState};
+use secrecy::SecretString;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::TestApp;
+
+#[tokio::test]
+async fn the_whole_way_on_postgresql() {
+    let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
+    let url: SecretString = database.url().into();
+    let url = secrecy::ExposeSecret::expose_secret(&url).to_owned();
+    let mut app = TestApp::start_on(TempDir::new().unwrap(), url, Default::default()).await;
+    app.client.set_limit("api", 2).await.unwrap();
+    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["sleep=20ms", r#"report={"state": {"n": 1}}"#],
+        "max_parallel": 1, "limits": [{"name": "api"}], "secrets": {"K": {"value": "secret"}}}))
+        .await;
+    let runs: Vec<RunId> = futures::future::join_all((0..10).map(|_| app.trigger("a"))).await;
+    for run in runs {
+        assert_eq!(app.end(run).await.state, RunState::Succeeded);
+    }
+    assert_eq!(app.client.state("a").await.unwrap().version, 10);
+    assert_eq!(app.client.limit("api").await.unwrap().held, 0);
+    app.script("long", &["sleep=300ms", "exit=4"]).await;
+    let run = app.trigger("long").await;
+    app.until(run, RunState::Running).await;
+    app.restart().await;
+    assert_eq!(app.end(run).await.exit_code, Some(4));
+    app.stop().await;
+    database.drop().await;
+}

@@ -1,0 +1,13 @@
+//! The service over HTTP, through the typed client, on the simulated engine.
+
+mod admission;
+mod bad_input;
+mod databases;
+mod jobs;
+mod limits;
+mod logs;
+mod runs;
+mod scripts;
+mod support;
+mod tokens;
+mod trouble;

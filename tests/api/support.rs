@@ -1,0 +1,160 @@
+//! A service of a test's own.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use haulier::{
+    api::{ApiConfig, types::RunView},
+    client::Client,
+    domain::{JobSpec, RunId, RunRequest, RunState},
+    engines::simulated::{SimulatedControl, SimulatedEngine},
+    logs::LogLimits,
+    runner::EngineEntry,
+    service::{Parts, Service},
+    vault::{Keyring, MasterKey},
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const ADMIN: &str = "an-admin-token-for-tests";
+/// Whatever is waited for must come within this time, also on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct TestApp {
+    pub client: Client,
+    pub engine: SimulatedControl,
+    pub address: SocketAddr,
+    service: Option<Service>,
+    dir: Arc<TempDir>,
+    database: String,
+    key: SecretString,
+    log_limits: LogLimits,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let database = format!("sqlite:{}", dir.path().join("haulier.db").display());
+        Self::start_on(dir, database, LogLimits::default()).await
+    }
+
+    pub async fn start_with_logs(log_limits: LogLimits) -> Self {
+        let dir = TempDir::new().unwrap();
+        let database = format!("sqlite:{}", dir.path().join("haulier.db").display());
+        Self::start_on(dir, database, log_limits).await
+    }
+
+    pub async fn start_on(dir: TempDir, database: String, log_limits: LogLimits) -> Self {
+        let key = MasterKey::generate().unwrap().to_text();
+        let engine = SimulatedControl::default();
+        let dir = Arc::new(dir);
+        let (service, client) = serve(&dir, &database, &key, &engine, log_limits).await;
+        Self { address: service.address(), client, engine, service: Some(service), dir, database, key, log_limits }
+    }
+
+    /// Ends the service and starts another on the same data, with the same engine.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let (service, client) = serve(&self.dir, &self.database, &self.key, &self.engine, self.log_limits).await;
+        (self.address, self.client, self.service) = (service.address(), client, Some(service));
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(service) = self.service.take() {
+            service.shutdown().await;
+        }
+    }
+
+    pub async fn apply(&self, spec: Value) {
+        let spec: JobSpec = serde_json::from_value(spec).unwrap();
+        self.client.apply_job(&spec).await.unwrap();
+    }
+
+    /// Registers a job whose script is these words.
+    pub async fn script(&self, name: &str, args: &[&str]) {
+        self.apply(json!({"name": name, "image": "sim/ok", "args": args})).await;
+    }
+
+    pub async fn trigger(&self, job: &str) -> RunId {
+        self.client.trigger(job, &RunRequest::default(), None).await.unwrap().run.id
+    }
+
+    /// Triggers a run and waits for its end.
+    pub async fn outcome(&self, job: &str) -> RunView {
+        let run = self.trigger(job).await;
+        self.end(run).await
+    }
+
+    pub async fn end(&self, run: RunId) -> RunView {
+        tokio::time::timeout(PATIENCE, self.client.wait(run)).await.expect("the run ends").unwrap()
+    }
+
+    pub async fn until(&self, run: RunId, state: RunState) -> RunView {
+        let mut seen = self.client.run(run, 0).await.unwrap();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while seen.state != state {
+            assert!(tokio::time::Instant::now() < deadline, "{run} is {:?}, not {state:?}", seen.state);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            seen = self.client.run(run, 0).await.unwrap();
+        }
+        seen
+    }
+
+    /// Sends a body as it is; the answer's status and JSON.
+    pub async fn raw(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = self.client.request(method, path).header("content-type", "application/json").body(body);
+        answer(request.send().await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.client.request(reqwest::Method::GET, path).send().await.unwrap()).await
+    }
+}
+
+pub async fn answer(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+    let body: Value = response.json().await.unwrap_or(Value::Null);
+    if status >= 400 {
+        assert_eq!(kind.as_deref(), Some("application/problem+json"), "{status} {body}");
+        for field in ["type", "title", "status", "code", "detail", "errors"] {
+            assert!(!body[field].is_null(), "{field} is missing in {body}");
+        }
+        assert_eq!(body["status"], status);
+        assert_ne!(body["detail"], "");
+    }
+    (status, body)
+}
+
+/// Pointers of the fields that the answer complains about.
+pub fn pointers(problem: &Value) -> Vec<&str> {
+    problem["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect()
+}
+
+async fn serve(
+    dir: &TempDir,
+    database: &str,
+    key: &SecretString,
+    engine: &SimulatedControl,
+    log_limits: LogLimits,
+) -> (Service, Client) {
+    let engine = engine.clone();
+    let parts = Parts {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: dir.path().to_owned(),
+        database_url: database.into(),
+        keyring: Keyring::new(MasterKey::parse(key).unwrap(), Vec::new()),
+        admin_token: Some(ADMIN.into()),
+        engines: Box::new(move |owner| {
+            let engine = SimulatedEngine::new(owner, engine);
+            Ok(vec![("simulated".to_owned(), EngineEntry::new("simulated", Arc::new(engine)))])
+        }),
+        default_engine: "simulated".to_owned(),
+        log_limits,
+        api: ApiConfig { public_url: None, max_body_bytes: 1 << 20 },
+    };
+    let service = Service::start(parts).await.unwrap();
+    let client = Client::new(&format!("http://{}", service.address()), ADMIN.into(), None).unwrap();
+    (service, client)
+}
