@@ -1,5 +1,6 @@
 //! `haulier cancel`: one run, or all that match.
 
+use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 
 use super::{context::Context, text::pair};
@@ -28,7 +29,7 @@ pub(super) struct CancelArgs {
 pub(super) async fn run(context: &Context, args: CancelArgs) -> anyhow::Result<()> {
     let (client, out) = (context.client()?, context.out);
     for id in &args.runs {
-        let run = client.cancel(*id).await?;
+        let run = client.cancel(*id).await.with_context(|| format!("run {id}"))?;
         out.one(&run, |run| format!("{} {}", run.id, run.state.as_str()))?;
     }
     if args.runs.is_empty() {

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     client::ClientError,
-    domain::{ErrorCode, RunState},
+    domain::{ErrorCode, RunId, RunState},
 };
 
 use super::output::Output;
@@ -72,6 +72,11 @@ fn of_container(run: &RunView) -> u8 {
     code.filter(|code| *code != OK).unwrap_or(RUN_FAILED)
 }
 
+/// Waiting was interrupted, and the run was left alone.
+#[derive(Debug, thiserror::Error)]
+#[error("the run goes on: haulier logs -f {0} follows it, haulier cancel {0} ends it")]
+pub struct LeftRunning(pub RunId);
+
 /// Tells an error on stderr; the exit code for it.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> u8 {
@@ -82,11 +87,21 @@ pub fn report(error: &anyhow::Error) -> u8 {
     if closed {
         return CLOSED_PIPE;
     }
-    Output::error(&format!("{error:#}"));
-    if causes().any(|cause| cause.is::<Usage>()) {
+    if let Some(left) = error.downcast_ref::<LeftRunning>() {
+        Output::important(left);
+        return INTERRUPTED;
+    }
+    let refusal = causes().find_map(|cause| cause.downcast_ref::<ClientError>());
+    match refusal {
+        Some(ClientError::Problem(problem)) if problem.status == 401 => {
+            Output::error("the service does not take this token: look at HAULIER_TOKEN, or ask an admin for another");
+        }
+        _ => Output::error(&format!("{error:#}")),
+    }
+    if causes().any(<dyn std::error::Error>::is::<Usage>) {
         return USAGE;
     }
-    match causes().find_map(|cause| cause.downcast_ref::<ClientError>()) {
+    match refusal {
         Some(ClientError::Unreachable { .. } | ClientError::NotHaulier { .. }) => UNREACHABLE,
         Some(ClientError::Settings(_)) => USAGE,
         Some(ClientError::Problem(problem)) if matches!(problem.status, 401 | 403) => REFUSED,

@@ -8,7 +8,12 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{exit, input, logs, output::Output, text::millis};
+use super::{
+    exit::{self, LeftRunning},
+    input, logs,
+    output::Output,
+    text::millis,
+};
 use crate::{
     api::types::RunView,
     client::Client,
@@ -93,11 +98,6 @@ async fn print_log(client: &Client, out: Output, run: RunId) -> anyhow::Result<(
     }
     Ok(())
 }
-
-/// What an interrupted wait ends with.
-#[derive(Debug, thiserror::Error)]
-#[error("the run goes on: see haulier show {0}, haulier logs -f {0}, haulier cancel {0}")]
-pub(super) struct LeftRunning(RunId);
 
 /// Returns when the run is to be left running. What is cancelled is waited for elsewhere.
 async fn interrupted(client: &Client, out: Output, run: RunId) -> anyhow::Result<Infallible> {

@@ -3,6 +3,7 @@
 mod apply;
 mod document;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
 use serde_json::json;
@@ -58,6 +59,12 @@ pub(super) struct Which {
     job: String,
 }
 
+impl Which {
+    fn told(&self) -> String {
+        format!("job {}", self.job)
+    }
+}
+
 pub(super) async fn run(context: &Context, command: JobCommand) -> anyhow::Result<()> {
     let (client, out) = (context.client()?, context.out);
     match command {
@@ -67,25 +74,28 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> anyhow::Resul
             let head = ["NAME", "IMAGE", "REVISION", "MAX PARALLEL", "ENGINE", "ENABLED", "UPDATED"];
             out.list("jobs", &jobs, &head, row)?;
         }
-        JobCommand::Show(which) => out.one(&client.job(&which.job).await?, |job| page(out, job))?,
+        JobCommand::Show(which) => {
+            out.one(&client.job(&which.job).await.with_context(|| which.told())?, |job| page(out, job))?;
+        }
         JobCommand::Archive(which) => {
-            client.archive_job(&which.job).await?;
+            client.archive_job(&which.job).await.with_context(|| which.told())?;
             out.note(format_args!("{} is archived", which.job));
         }
         JobCommand::Revisions { which, limit } => {
-            let revisions = limit.collect(out, async |cursor| client.revisions(&which.job, cursor).await).await?;
+            let revisions = limit.collect(out, async |cursor| client.revisions(&which.job, cursor).await).await;
+            let revisions = revisions.with_context(|| which.told())?;
             out.list("revisions", &revisions, &["REVISION", "IMAGE", "MADE", "BY"], revision_row)?;
         }
         JobCommand::Restore { which, revision } => {
-            let job = client.restore_revision(&which.job, revision).await?;
+            let job = client.restore_revision(&which.job, revision).await.with_context(|| which.told())?;
             out.one(&job, |job| format!("{} revision {} (as revision {revision} was)", job.spec.name, job.revision))?;
         }
         JobCommand::Enable(which) => {
-            let job = client.patch_job(&which.job, &json!({"enabled": true})).await?;
+            let job = client.patch_job(&which.job, &json!({"enabled": true})).await.with_context(|| which.told())?;
             out.one(&job, |job| format!("{} revision {} (enabled)", job.spec.name, job.revision))?;
         }
         JobCommand::Disable(which) => {
-            let job = client.patch_job(&which.job, &json!({"enabled": false})).await?;
+            let job = client.patch_job(&which.job, &json!({"enabled": false})).await.with_context(|| which.told())?;
             out.one(&job, |job| format!("{} revision {} (disabled)", job.spec.name, job.revision))?;
         }
     }

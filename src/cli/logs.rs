@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use futures::TryStreamExt;
 
@@ -58,7 +59,7 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> anyhow::Result<()>
     let mut records = std::pin::pin!(client.log_records(args.run, args.follow));
     // A record that goes on another one's line gets no time of its own.
     let mut begun = false;
-    while let Some(mut record) = records.try_next().await? {
+    while let Some(mut record) = records.try_next().await.with_context(|| format!("run {}", args.run))? {
         if only.is_some_and(|only| only != record.stream) {
             continue;
         }

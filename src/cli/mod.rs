@@ -117,7 +117,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Run(args) => return run::run(context, args).await,
         Command::Doctor => return doctor::run(context).await,
         Command::Retry(args) => return retry::run(context, args).await,
-        Command::Serve(args) => serve::run(context, &args).await?,
+        Command::Serve(args) => serve::run(&args).await?,
         Command::Job(command) => job::run(context, command).await?,
         Command::Runs(args) => runs::run(context, args).await?,
         Command::Show(args) => show::run(context, args).await?,

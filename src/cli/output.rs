@@ -154,7 +154,7 @@ impl Output {
     }
 
     /// Something that must be seen, on stderr.
-    pub fn important(self, text: impl fmt::Display) {
+    pub fn important(text: impl fmt::Display) {
         tell(text);
     }
 

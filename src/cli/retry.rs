@@ -1,5 +1,6 @@
 //! `haulier retry`: a run again.
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{context::Context, exit, follow};
@@ -21,7 +22,7 @@ pub(super) struct RetryArgs {
 
 pub(super) async fn run(context: &Context, args: RetryArgs) -> anyhow::Result<u8> {
     let (client, out) = (context.client()?, context.out);
-    let run = client.retry(args.run).await?;
+    let run = client.retry(args.run).await.with_context(|| format!("run {}", args.run))?;
     let how = match (args.follow, args.wait) {
         (true, _) => follow::How::Follow,
         (false, true) => follow::How::Wait,

@@ -1,5 +1,6 @@
 //! `haulier run`: triggers a run, and waits for it if asked to.
 
+use anyhow::Context as _;
 use clap::Args;
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -75,7 +76,8 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<u8> 
         source: IndexMap::from([("kind".to_owned(), "cli".to_owned())]),
         ..RunRequest::default()
     };
-    let triggered = client.trigger(&args.job, &request, args.key.as_deref()).await?;
+    let triggered =
+        client.trigger(&args.job, &request, args.key.as_deref()).await.with_context(|| format!("job {}", args.job))?;
     let run = triggered.run;
     if triggered.replayed {
         out.note("the key was used before: this is its run");

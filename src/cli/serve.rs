@@ -1,6 +1,10 @@
 //! `haulier serve`: from the configuration to a running service, and its end.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+    thread,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -11,7 +15,6 @@ use tracing::Level;
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
-    context::Context,
     exit::{INTERRUPTED, Usage},
     output::Output,
 };
@@ -35,7 +38,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 }
 
 /// Runs the service until it is told to end.
-pub(super) async fn run(context: &Context, args: &ServeArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args, &Surroundings::of_this_process()).map_err(|error| Usage(error.to_string()))?;
     start_log(config.server.log_format)?;
     // Listened for from here on: a signal that comes during the start ends the service too.
@@ -45,7 +48,7 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> anyhow::Result<(
         service = start(config) => service?,
         () = either(&mut interrupt, &mut terminate) => return Ok(()),
     };
-    welcome(context.out, &service, new_key.as_deref());
+    welcome(&service, new_key.as_deref());
     either(&mut interrupt, &mut terminate).await;
     tracing::info!("ending; containers go on, and the next service takes them up");
     tokio::select! {
@@ -127,8 +130,9 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
         .map_err(|error| Usage(format!("HAULIER_LOG cannot be read: {error}; write it like info,haulier=debug")))?;
     // Below this, request bodies are printed, and with them the secrets that containers get.
     let discreet = filter_fn(|about| !about.target().starts_with("bollard") || *about.level() <= Level::INFO);
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = match format {
-        LogFormat::Text => fmt::layer().with_writer(io::stderr).boxed(),
+        LogFormat::Text => fmt::layer().with_ansi(colours).with_writer(io::stderr).boxed(),
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
     };
     tracing_subscriber::registry().with(filter).with(discreet).with(lines).try_init()?;
@@ -136,17 +140,17 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
 }
 
 /// Says where the service is, and what is told only once.
-fn welcome(out: Output, service: &Service, new_key: Option<&std::path::Path>) {
+fn welcome(service: &Service, new_key: Option<&std::path::Path>) {
     let url = format!("http://{}", service.address());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {url}");
     if let Some(path) = new_key {
-        out.important(format_args!(
+        Output::important(format_args!(
             "\nA master key was made: {}\nBack it up apart from the database: without it, no secret can be read again.",
             path.display()
         ));
     }
     if let Some(token) = service.new_admin_token() {
-        out.important(format_args!(
+        Output::important(format_args!(
             "\nAn admin token was made. It is shown only now:\n\n  export HAULIER_URL={url}\n  export HAULIER_TOKEN={}\n\n\
              Then try: haulier doctor",
             token.expose()

@@ -1,5 +1,6 @@
 //! `haulier show`: all about a run, on a page.
 
+use anyhow::Context as _;
 use clap::Args;
 use comfy_table::Cell;
 
@@ -21,7 +22,7 @@ pub(super) struct ShowArgs {
 
 pub(super) async fn run(context: &Context, args: ShowArgs) -> anyhow::Result<()> {
     let (client, out) = (context.client()?, context.out);
-    let run = client.run(args.run, 0).await?;
+    let run = client.run(args.run, 0).await.with_context(|| format!("run {}", args.run))?;
     if out.is_json() {
         out.json(&run)?;
         return Ok(());
@@ -34,11 +35,11 @@ pub(super) async fn run(context: &Context, args: ShowArgs) -> anyhow::Result<()>
 fn page(out: Output, run: &RunView, timeline: &Timeline) -> String {
     let mut parts = vec![out.table(&[], facts(out, run).into_iter().map(|(name, value)| vec![Cell::new(name), value]))];
     if let Some(output) = &run.output {
-        parts.push(titled("OUTPUT", serde_json::to_string_pretty(output).unwrap_or_default()));
+        parts.push(titled("OUTPUT", &serde_json::to_string_pretty(output).unwrap_or_default()));
     }
     if !run.metrics.is_empty() {
         let rows = run.metrics.iter().map(|(name, value)| vec![Cell::new(name), Cell::new(value)]);
-        parts.push(titled("METRICS", out.table(&[], rows)));
+        parts.push(titled("METRICS", &out.table(&[], rows)));
     }
     if !timeline.attempts.is_empty() {
         let head = ["ATTEMPT", "SLICE", "ENGINE", "WORKLOAD", "STARTED", "ENDED", "EXIT", "ERROR"];
@@ -48,7 +49,7 @@ fn page(out: Output, run: &RunView, timeline: &Timeline) -> String {
     parts.join("\n\n")
 }
 
-fn titled(title: &str, body: String) -> String {
+fn titled(title: &str, body: &str) -> String {
     format!("{title}\n{body}")
 }
 

@@ -1,5 +1,6 @@
 //! `haulier state`: a job's small JSON document.
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use comfy_table::Cell;
 use serde_json::{Map, Value};
@@ -44,7 +45,7 @@ pub(super) async fn run(context: &Context, command: StateCommand) -> anyhow::Res
     let (client, out) = (context.client()?, context.out);
     match command {
         StateCommand::Show { job } => {
-            let state = client.state(&job).await?;
+            let state = client.state(&job).await.with_context(|| format!("job {job}"))?;
             out.one(&state, |state| serde_json::to_string_pretty(&state.state).unwrap_or_default())?;
             if !out.is_json() {
                 out.note(format_args!("version {}{}", state.version, since(&state)));
@@ -52,11 +53,12 @@ pub(super) async fn run(context: &Context, command: StateCommand) -> anyhow::Res
         }
         StateCommand::Set { job, state, expect } => {
             let request = StateRequest { state: parse(&state)?, expected_version: expect };
-            let state = client.set_state(&job, &request).await?;
+            let state = client.set_state(&job, &request).await.with_context(|| format!("job {job}"))?;
             out.one(&state, |state| format!("version {}", state.version))?;
         }
         StateCommand::History { job, limit } => {
-            let states = limit.collect(out, async |cursor| client.state_history(&job, cursor).await).await?;
+            let states = limit.collect(out, async |cursor| client.state_history(&job, cursor).await).await;
+            let states = states.with_context(|| format!("job {job}"))?;
             out.list("states", &states, &["VERSION", "SET", "BY", "RUN", "STATE"], row)?;
         }
     }

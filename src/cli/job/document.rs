@@ -1,5 +1,6 @@
 //! Specifications as files: read from YAML and JSON, and written back.
 
+use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
@@ -42,17 +43,27 @@ fn plain(said: &str) -> &str {
     line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, problem)| problem)
 }
 
-/// A specification as YAML, without what says nothing.
+/// Parts of a specification whose own fields may say nothing. What is in `config` is the script's affair.
+const PARTS: [&str; 3] = ["resources", "retry", "secrets"];
+
+/// A specification as YAML, in the order of its documentation, without what says nothing.
 pub(super) fn write(spec: &JobSpec) -> String {
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
-    if let Value::Object(fields) = &mut value {
-        fields.retain(|_, value| !says_nothing(value));
-        for part in fields.values_mut().filter_map(Value::as_object_mut) {
-            part.retain(|_, value| !value.is_null());
+    let json = serde_json::to_string(spec).unwrap_or_default();
+    let mut fields: IndexMap<String, Value> = serde_json::from_str(&json).unwrap_or_default();
+    for part in PARTS {
+        if let Some(part) = fields.get_mut(part) {
+            prune(part);
         }
+    }
+    fields.retain(|_, value| !says_nothing(value));
+    serde_saphyr::to_string(&fields).unwrap_or_default().trim_end().to_owned()
+}
+
+fn prune(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(prune);
         fields.retain(|_, value| !says_nothing(value));
     }
-    serde_saphyr::to_string(&value).unwrap_or_default().trim_end().to_owned()
 }
 
 fn says_nothing(value: &Value) -> bool {
