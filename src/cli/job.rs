@@ -22,7 +22,7 @@ pub(super) enum JobCommand {
     Apply(apply::ApplyArgs),
     /// List jobs
     List {
-        /// Those that were archived, instead
+        /// Archived ones too
         #[arg(long)]
         archived: bool,
         #[command(flatten)]

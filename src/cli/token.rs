@@ -28,8 +28,9 @@ pub(super) enum TokenCommand {
     },
     /// Revoke a token: it stops working at once
     Revoke {
-        /// Its id
-        token: TokenId,
+        /// The token's id
+        #[arg(value_name = "TOKEN")]
+        id: TokenId,
         /// One of the whole installation instead of the project's
         #[arg(long)]
         instance: bool,
@@ -100,9 +101,9 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> anyhow::Res
             let head = ["ID", "NAME", "PROJECT", "SCOPES", "JOBS", "MADE", "EXPIRES", "REVOKED"];
             out.list("tokens", &tokens, &head, row)?;
         }
-        TokenCommand::Revoke { token, instance } => {
-            client.revoke_token(token, instance).await?;
-            out.note(format_args!("{token} is revoked"));
+        TokenCommand::Revoke { id, instance } => {
+            client.revoke_token(id, instance).await?;
+            out.note(format_args!("{id} is revoked"));
         }
     }
     Ok(())
