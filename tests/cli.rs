@@ -174,7 +174,8 @@ fn limits_tokens_projects_and_the_rest_answer() {
     assert_eq!(cli.json(&["project", "list"]).as_array().unwrap().len(), 2);
     assert_eq!(cli.json(&["job", "list", "--project", "acme"]), json!([]));
     assert_eq!(cli.json(&["engine", "list"])[0]["kind"], "simulated");
-    assert_eq!(cli.json(&["audit", "--limit", "1"])[0]["action"], "project.create");
+    assert_eq!(cli.json(&["audit", "--limit", "1"])[0]["action"], "token.revoke");
+    assert_eq!(cli.json(&["audit", "--project", "acme"])[0]["action"], "project.create");
     let set = ["registry", "set", "r", "--server", "registry.example.com", "--username", "u"];
     assert_eq!(cli.with_input(&set, "password\n").code, 0);
     assert_eq!(cli.json(&["registry", "list"])[0]["username"], "u");
