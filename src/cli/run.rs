@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<u8> 
         (false, true) => follow::How::Wait,
         (false, false) => {
             out.one(&run, |run| run.id.to_string())?;
-            out.note(format_args!("the run is {}: see haulier show {}", run.state.as_str(), run.id));
+            out.note(format_args!("{}: see haulier show {}", run.state.as_str(), run.id));
             return Ok(exit::OK);
         }
     };

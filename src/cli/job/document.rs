@@ -23,7 +23,7 @@ fn read_json(text: &str) -> Result<Vec<JobSpec>, String> {
     serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().map_err(|error| {
         let said = error.to_string();
         let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
-        format!(", line {}, column {}: {problem}", error.line(), error.column())
+        format!(", line {}, column {}: {}", error.line(), error.column(), without_value(problem))
     })
 }
 
@@ -36,11 +36,16 @@ fn read_yaml(text: &str) -> Result<Vec<JobSpec>, String> {
     })
 }
 
-/// The message without the place, which stands before it already.
+/// The message without the place, which stands before it already, and without advice for programmers.
 fn plain(said: &str) -> &str {
-    let line = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let line = line.rsplit_once(" at line ").map_or(line, |(problem, _)| problem);
-    line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, problem)| problem)
+    let line = said.lines().next().unwrap_or_default();
+    [" at line ", ", set ", "; use "].iter().fold(line, |line, end| line.split(end).next().unwrap_or_default())
+}
+
+/// The message without the text that was found where something else belongs: it may be a secret.
+fn without_value(problem: &str) -> String {
+    let parts = problem.split_once(" string \"").and_then(|(before, rest)| Some((before, rest.rsplit_once("\", ")?.1)));
+    parts.map_or_else(|| problem.to_owned(), |(before, after)| format!("{before} string, {after}"))
 }
 
 /// Parts of a specification whose own fields may say nothing. What is in `config` is the script's affair.
@@ -96,14 +101,34 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
-        assert_eq!(problem("name: a\nimage: b\nimagee: c\n"), "");
-        assert_eq!(problem("name: a\nimage: [b\n"), "");
-        assert_eq!(problem("name: A_B\nimage: b\n"), "");
-        assert_eq!(problem("name: a\nimage: b\nmax_parallel: many\n"), "");
-        assert_eq!(problem("{\"name\": \"a\",\n \"image\" 1}"), "");
-        assert_eq!(problem("{\"name\": \"a\",\n \"imagee\": 1}"), "");
-        assert_eq!(problem("# nothing\n"), "a.yaml: there is no job in it");
-        assert_eq!(problem("name: a\nimage: b\nenv:\n  PORT: 8080\n"), "");
+        for (text, told) in [
+            ("name: a\nimage: b\nimagee: c\n", ", line 3, column 1: unknown field `imagee`, expected one of name"),
+            ("name: a\nimage: [b\n", ", line 2, column 8: "),
+            ("name: A_B\nimage: b\n", ", line 1, column 7: a name has 1 to 63 characters"),
+            ("name: a\nimage: b\nmax_parallel: many\n", ", line 3, column 15: invalid u32"),
+            ("name: a\nname: b\nimage: c\n", ", line 2, column 1: duplicate mapping key: name"),
+            ("name: a\nimage: b\n---\nname: b\nimages: c\n", ", line 5, column 1: unknown field `images`"),
+            ("{\"name\": \"a\",\n \"image\" 1}", ", line 2, column 10: expected `:`"),
+            ("{\"name\": \"a\",\n \"imagee\": 1}", ", line 2, column 9: unknown field `imagee`"),
+            ("# nothing\n", ": there is no job in it"),
+        ] {
+            let problem = problem(text);
+            assert!(problem.starts_with(&format!("a.yaml{told}")), "{problem}");
+            assert!(!problem.contains("Options") && !problem.contains(" at line "), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_told() {
+        for text in [
+            "{\"name\": \"a\", \"image\": \"b\", \"secrets\": {\"K\": \"hunter2\"}}",
+            "{\"name\": \"a\", \"image\": \"b\", \"secrets\": \"hunter2\"}",
+            "name: a\nimage: b\nsecrets: {K: hunter2}\n",
+            "name: a\nimage: b\nsecrets: {K: {value: [hunter2]}}\n",
+        ] {
+            let problem = problem(text);
+            assert!(problem.contains(", line ") && !problem.contains("hunter2"), "{problem}");
+        }
     }
 
     #[test]
