@@ -43,10 +43,8 @@ async fn limits_never_over_admit_nor_leak() {
         app.apply(json!({"name": name, "image": "sim/ok", "args": ["sleep=5ms"], "limits": [{"name": "api", "weight": weight}]}))
             .await;
     }
-    let all: Vec<RunId> = futures::future::join_all(
-        (0..60).map(|n| app.trigger(if n % 3 == 0 { "heavy" } else { "light" })),
-    )
-    .await;
+    let all: Vec<RunId> =
+        futures::future::join_all((0..60).map(|n| app.trigger(if n % 3 == 0 { "heavy" } else { "light" }))).await;
     let watch = async {
         loop {
             let limit = app.client.limit("api").await.unwrap();
@@ -71,13 +69,20 @@ async fn limits_never_over_admit_nor_leak() {
 async fn a_heavy_run_is_not_overtaken_for_ever() {
     let app = TestApp::start().await;
     app.client.set_limit("api", 2).await.unwrap();
-    app.apply(json!({"name": "light", "image": "sim/ok", "args": ["forever-until-term=0"], "limits": [{"name": "api"}]})).await;
+    app.apply(
+        json!({"name": "light", "image": "sim/ok", "args": ["forever-until-term=0"], "limits": [{"name": "api"}]}),
+    )
+    .await;
     app.apply(json!({"name": "heavy", "image": "sim/ok", "limits": [{"name": "api", "weight": 2}]})).await;
     let first = app.trigger("light").await;
     app.until(first, RunState::Running).await;
     let heavy = app.trigger("heavy").await;
     let second = app.trigger("light").await;
-    assert_eq!(app.client.run(second, 0).await.unwrap().state, RunState::Queued, "it would fit, but heavy is before it");
+    assert_eq!(
+        app.client.run(second, 0).await.unwrap().state,
+        RunState::Queued,
+        "it would fit, but heavy is before it"
+    );
     app.client.cancel(first).await.unwrap();
     assert_eq!(app.end(heavy).await.state, RunState::Succeeded);
     app.until(second, RunState::Running).await;
@@ -139,7 +144,8 @@ async fn not_before_is_kept() {
 async fn a_raised_limit_lets_others_in_at_once() {
     let app = TestApp::start().await;
     app.client.set_limit("api", 1).await.unwrap();
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["forever-until-term=0"], "limits": [{"name": "api"}]})).await;
+    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["forever-until-term=0"], "limits": [{"name": "api"}]}))
+        .await;
     let (first, second) = (app.trigger("a").await, app.trigger("a").await);
     app.until(first, RunState::Running).await;
     assert_eq!(app.client.run(second, 0).await.unwrap().state, RunState::Queued);

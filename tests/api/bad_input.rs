@@ -18,7 +18,12 @@ async fn bodies_that_are_not_what_is_asked_for() {
         (big.as_str(), 413, "too_large"),
     ] {
         let (found, problem) = app.raw("POST", "/jobs", body.to_owned()).await;
-        assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{} {problem}", &body[..body.len().min(40)]);
+        assert_eq!(
+            (found, problem["code"].as_str()),
+            (status, Some(code)),
+            "{} {problem}",
+            &body[..body.len().min(40)]
+        );
     }
     assert!(app.client.jobs(true, None).await.unwrap().items.is_empty());
 }
@@ -29,7 +34,10 @@ async fn wrong_types_and_unknown_fields_have_pointers() {
     for (body, pointer) in [
         (json!({"name": 1, "image": "b"}), "/name"),
         (json!({"name": "a", "image": "b", "resources": {"cpu": "much"}}), "/resources/cpu"),
-        (json!({"name": "a", "image": "b", "limits": [{"name": "x"}, {"name": "y", "weight": "z"}]}), "/limits/1/weight"),
+        (
+            json!({"name": "a", "image": "b", "limits": [{"name": "x"}, {"name": "y", "weight": "z"}]}),
+            "/limits/1/weight",
+        ),
         (json!({"name": "a", "image": "b", "retry": {"on": ["whim"]}}), "/retry/on/0"),
         (json!({"name": "a", "image": "b", "schedule": {}}), "/schedule"),
         (json!({"name": "a", "image": "b", "timeout_seconds": -1}), "/timeout_seconds"),
@@ -63,8 +71,20 @@ async fn names_are_names() {
         let (status, problem) = app.raw("POST", "/jobs", json!({"name": name, "image": "b"}).to_string()).await;
         assert_eq!((status, pointers(&problem)), (422, vec!["/name"]), "{name:?}");
     }
-    for path in ["/jobs/a%2Fb", "/jobs/%2e%2e", "/jobs/%00", "/jobs/%C3%A9", "/jobs/%FF", "/jobs/A", "/runs/1", "/runs/%00",
-        "/runs/..%2f..%2fetc", "/limits/%2e%2e", "/nothing", "/jobs/a/b/c/d"] {
+    for path in [
+        "/jobs/a%2Fb",
+        "/jobs/%2e%2e",
+        "/jobs/%00",
+        "/jobs/%C3%A9",
+        "/jobs/%FF",
+        "/jobs/A",
+        "/runs/1",
+        "/runs/%00",
+        "/runs/..%2f..%2fetc",
+        "/limits/%2e%2e",
+        "/nothing",
+        "/jobs/a/b/c/d",
+    ] {
         let (status, problem) = app.get(path).await;
         assert_eq!((status, problem["code"].as_str()), (404, Some("not_found")), "{path}");
     }

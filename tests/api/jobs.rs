@@ -24,7 +24,10 @@ async fn applying_twice_changes_nothing() {
 #[tokio::test]
 async fn every_change_is_a_revision_that_can_be_restored() {
     let app = TestApp::start().await;
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["echo-env=K"], "secrets": {"K": {"value": "old-value"}}})).await;
+    app.apply(
+        json!({"name": "a", "image": "sim/ok", "args": ["echo-env=K"], "secrets": {"K": {"value": "old-value"}}}),
+    )
+    .await;
     app.client.patch_job("a", &json!({"secrets": {"K": {"value": "new-value"}}, "labels": {"x": "y"}})).await.unwrap();
     let job = app.client.patch_job("a", &json!({"labels": {"x": null}})).await.unwrap();
     assert_eq!((job.revision, job.spec.labels.len()), (3, 0));
@@ -63,10 +66,12 @@ async fn nothing_confidential_lies_in_the_data_directory() {
     let database = format!("sqlite:{}", path.join("haulier.db").display());
     let mut app = TestApp::start_on(dir, database, Default::default()).await;
     app.client.set_secret("shared", &"very-confidential".into()).await.unwrap();
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["echo-env=A", "echo-env=B"], "env": {"X": "very-confidential"},
+    app.apply(
+        json!({"name": "a", "image": "sim/ok", "args": ["echo-env=A", "echo-env=B"], "env": {"X": "very-confidential"},
         "secrets": {"A": {"value": "very-confidential"}, "B": {"from": "shared"}},
-        "files": {"/etc/x": {"content": "very-confidential"}}, "config": {"x": "very-confidential"}}))
-        .await;
+        "files": {"/etc/x": {"content": "very-confidential"}}, "config": {"x": "very-confidential"}}),
+    )
+    .await;
     app.outcome("a").await;
     app.stop().await;
     let mut files = vec![path];

@@ -9,7 +9,8 @@ async fn logs_are_followed_live_and_read_by_any_offset() {
     app.script("a", &["print=one", "print-err=two", "sleep=200ms", "print=three"]).await;
     let run = app.trigger("a").await;
     let records: Vec<_> = app.client.log_records(run, true).map(Result::unwrap).collect().await;
-    let found: Vec<_> = records.iter().map(|record| (serde_json::to_value(record.stream).unwrap(), record.text.as_str())).collect();
+    let found: Vec<_> =
+        records.iter().map(|record| (serde_json::to_value(record.stream).unwrap(), record.text.as_str())).collect();
     assert_eq!(found, [("stdout".into(), "one"), ("stderr".into(), "two"), ("stdout".into(), "three")]);
     // Page by page, from every offset that a page gave.
     let whole = app.client.log(run, 0, 0).await.unwrap();

@@ -197,8 +197,17 @@ async fn the_timeline_tells_what_happened() {
     let run = app.outcome("a").await;
     let timeline = app.client.timeline(run.id).await.unwrap();
     let kinds: Vec<_> = timeline.events.iter().map(|event| serde_json::to_value(event.kind).unwrap()).collect();
-    let expected = ["triggered", "admitted", "started", "attempt_ended", "retrying", "admitted", "started",
-        "attempt_ended", "finished"];
+    let expected = [
+        "triggered",
+        "admitted",
+        "started",
+        "attempt_ended",
+        "retrying",
+        "admitted",
+        "started",
+        "attempt_ended",
+        "finished",
+    ];
     assert_eq!(kinds, expected.map(serde_json::Value::from));
     assert_eq!(timeline.attempts.len(), 2);
 }

@@ -154,7 +154,8 @@ async fn failed_attempts_are_made_again_as_the_policy_says() {
 #[tokio::test]
 async fn timeouts_end_runs() {
     let app = TestApp::start().await;
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["hang"], "timeout_seconds": 1, "kill_grace_seconds": 0})).await;
+    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["hang"], "timeout_seconds": 1, "kill_grace_seconds": 0}))
+        .await;
     let run = app.outcome("a").await;
     assert_eq!((run.state, run.error.unwrap().code.as_str()), (RunState::TimedOut, "run_timeout"));
     app.apply(json!({"name": "b", "image": "sim/slow-pull", "start_timeout_seconds": 1, "args": ["forever"]})).await;
@@ -162,7 +163,10 @@ async fn timeouts_end_runs() {
     let run = app.outcome("b").await;
     assert_eq!(run.error.unwrap().code.as_str(), "start_timeout");
     app.engine.refuse_launches(0);
-    app.apply(json!({"name": "c", "image": "sim/ok", "args": ["forever"], "max_parallel": 1, "queue_timeout_seconds": 1})).await;
+    app.apply(
+        json!({"name": "c", "image": "sim/ok", "args": ["forever"], "max_parallel": 1, "queue_timeout_seconds": 1}),
+    )
+    .await;
     let first = app.trigger("c").await;
     let waits = app.outcome("c").await;
     assert_eq!((waits.state, waits.error.unwrap().code.as_str()), (RunState::TimedOut, "queue_timeout"));
@@ -172,12 +176,23 @@ async fn timeouts_end_runs() {
 #[tokio::test]
 async fn scripts_get_what_they_are_promised() {
     let app = TestApp::start().await;
-    let names = ["HAULIER_RUN_ID", "HAULIER_JOB", "HAULIER_ATTEMPT", "HAULIER_SLICE", "HAULIER_PARAMETERS",
-        "HAULIER_STATE", "HAULIER_CONFIG", "OWN", "BOTH"];
+    let names = [
+        "HAULIER_RUN_ID",
+        "HAULIER_JOB",
+        "HAULIER_ATTEMPT",
+        "HAULIER_SLICE",
+        "HAULIER_PARAMETERS",
+        "HAULIER_STATE",
+        "HAULIER_CONFIG",
+        "OWN",
+        "BOTH",
+    ];
     let args: Vec<String> = names.iter().map(|name| format!("echo-env={name}")).collect();
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": args, "env": {"OWN": "${HOME} \"quoted\"", "BOTH": "job"},
-        "config": {"url": "https://example.com"}}))
-        .await;
+    app.apply(
+        json!({"name": "a", "image": "sim/ok", "args": args, "env": {"OWN": "${HOME} \"quoted\"", "BOTH": "job"},
+        "config": {"url": "https://example.com"}}),
+    )
+    .await;
     let asked: RunRequest =
         serde_json::from_value(json!({"parameters": {"day": "2026-01-31"}, "env": {"BOTH": "run"}})).unwrap();
     let run = app.client.trigger("a", &asked, None).await.unwrap().run.id;

@@ -75,7 +75,10 @@ async fn scopes_are_kept() {
         assert_eq!(status(client, Method::PUT, "/jobs/b", job.clone()).await, write);
         assert_eq!(status(client, Method::POST, "/tokens", json!({"name": "x", "scopes": ["read"]})).await, manage);
         assert_eq!(status(client, Method::POST, "/projects", json!({"name": "x"})).await, 403);
-        assert_eq!(status(client, Method::POST, "/tokens", json!({"name": "x", "scopes": ["read"], "instance": true})).await, 403);
+        assert_eq!(
+            status(client, Method::POST, "/tokens", json!({"name": "x", "scopes": ["read"], "instance": true})).await,
+            403
+        );
     }
 }
 
@@ -103,7 +106,10 @@ async fn a_token_for_one_job_knows_no_other() {
     assert_eq!(bound.jobs(false, None).await.unwrap().items.len(), 1);
     assert_eq!(status(&bound, Method::POST, "/jobs", json!({"name": "new", "image": "sim/ok"})).await, 403);
     assert_eq!(status(&bound, Method::PUT, "/limits/x", json!({"capacity": 1})).await, 403);
-    assert_eq!(bound.cancel_matching(&serde_json::from_value(json!({"all": true})).unwrap()).await.unwrap().cancelled, 0);
+    assert_eq!(
+        bound.cancel_matching(&serde_json::from_value(json!({"all": true})).unwrap()).await.unwrap().cancelled,
+        0
+    );
 }
 
 #[tokio::test]
@@ -111,13 +117,22 @@ async fn projects_do_not_see_each_other() {
     let app = TestApp::start().await;
     app.script("a", &[]).await;
     let run = app.outcome("a").await;
-    app.client.create_project(&ProjectRequest { name: "customer".parse().unwrap(), images: vec!["sim/*".parse().unwrap()] }).await.unwrap();
+    app.client
+        .create_project(&ProjectRequest { name: "customer".parse().unwrap(), images: vec!["sim/*".parse().unwrap()] })
+        .await
+        .unwrap();
     let there = app.client.in_project("customer".parse().unwrap());
     let secret = there.create_token(&token("t", &[Scope::Admin], &[])).await.unwrap().secret;
     let customer = Client::new(app.client.url(), secret.into(), None).unwrap();
     assert_eq!(customer.whoami().await.unwrap().project.as_str(), "customer");
-    for path in ["/jobs/a".to_owned(), format!("/jobs/{}", run.job_id), format!("/runs/{}", run.id),
-        format!("/runs/{}/logs", run.id), format!("/runs/{}/events", run.id), "/limits/x".to_owned()] {
+    for path in [
+        "/jobs/a".to_owned(),
+        format!("/jobs/{}", run.job_id),
+        format!("/runs/{}", run.id),
+        format!("/runs/{}/logs", run.id),
+        format!("/runs/{}/events", run.id),
+        "/limits/x".to_owned(),
+    ] {
         assert_eq!(status(&customer, Method::GET, &path, json!({})).await, 404, "{path}");
     }
     assert_eq!(status(&customer, Method::POST, &format!("/jobs/{}/runs", run.job_id), json!({})).await, 404);
