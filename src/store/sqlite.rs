@@ -85,7 +85,7 @@ impl Sqlite {
 
 /// A write that waits for the writer, whatever the type of its answer.
 trait Write: Send {
-    /// Does the work and keeps its answer; whether it succeeded.
+    /// Does the work and keeps its answer in place of any before; whether it succeeded.
     fn run<'s>(&'s mut self, session: &'s mut Session) -> BoxFuture<'s, bool>;
     /// Tells the caller, once it is known whether the commit held.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
@@ -133,8 +133,10 @@ async fn run_writer(mut session: Session, mut writes: mpsc::Receiver<Box<dyn Wri
     }
 }
 
-/// Runs the waiting writes in one transaction, and takes in those that come meanwhile. Each has a savepoint, so that
-/// one that fails undoes only its own.
+/// Runs the waiting writes in one transaction, and takes in those that come meanwhile.
+///
+/// Writes seldom fail, so they go without savepoints at first. When one fails, all is undone and done again with a
+/// savepoint for each, so that it undoes only its own.
 async fn run_group(
     session: &mut Session,
     group: &mut Vec<Box<dyn Write>>,
@@ -143,10 +145,9 @@ async fn run_group(
     session.control("BEGIN IMMEDIATE").await?;
     let mut next = 0;
     while next < group.len() {
-        let outcome = run_one(session, &mut group[next]).await;
-        if let Err(error) = outcome {
-            let _ = session.control("ROLLBACK").await;
-            return Err(error);
+        if !group[next].run(session).await {
+            session.control("ROLLBACK").await?;
+            return run_apart(session, group).await;
         }
         next += 1;
         while group.len() < GROUP
@@ -155,19 +156,32 @@ async fn run_group(
             group.push(write);
         }
     }
-    if let Err(error) = session.control("COMMIT").await {
-        let _ = session.control("ROLLBACK").await;
-        return Err(error);
+    commit(session).await
+}
+
+async fn run_apart(session: &mut Session, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+    session.control("BEGIN IMMEDIATE").await?;
+    for write in group {
+        if let Err(error) = run_one(session, write).await {
+            let _ = session.control("ROLLBACK").await;
+            return Err(error);
+        }
     }
-    Ok(())
+    commit(session).await
 }
 
 async fn run_one(session: &mut Session, write: &mut Box<dyn Write>) -> Result<(), StoreError> {
     session.control("SAVEPOINT one").await?;
-    if write.run(session).await {
-        session.control("RELEASE one").await
-    } else {
+    if !write.run(session).await {
         session.control("ROLLBACK TO one").await?;
-        session.control("RELEASE one").await
     }
+    session.control("RELEASE one").await
+}
+
+async fn commit(session: &mut Session) -> Result<(), StoreError> {
+    let committed = session.control("COMMIT").await;
+    if committed.is_err() {
+        let _ = session.control("ROLLBACK").await;
+    }
+    committed
 }

@@ -2,9 +2,9 @@
 
 use super::{
     Admitted, Session, Stopped, Store, StoreError,
-    admission::admit,
+    admission::{ADMISSION_LOCK, admit},
     runs::{add_labels, load},
-    session::{json_text, values},
+    session::{Row, json_text, values},
     stops,
 };
 use crate::domain::{IfExists, JobId, Phase, Run, RunId, StopCause, WhenFull};
@@ -65,11 +65,17 @@ impl Store {
 
 async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, StoreError> {
     let run = &new.run;
+    if new.key.is_some() || new.when_full != WhenFull::Queue {
+        // What others store at the same time decides about this.
+        session.serialize(ADMISSION_LOCK).await?;
+    }
+    let key = new.key.as_ref().map(|(key, ..)| key.as_str());
     let Some(row) = session
         .first(
-            "SELECT revision, max_parallel, archived_at, \
-             EXISTS (SELECT 1 FROM job_limits WHERE job_id = $1) AS shares FROM jobs WHERE id = $1",
-            values![run.job],
+            "SELECT jobs.revision, jobs.max_parallel, jobs.archived_at, idempotency.fingerprint, idempotency.run_id, \
+             EXISTS (SELECT 1 FROM job_limits WHERE job_id = $1) AS shares FROM jobs \
+             LEFT JOIN idempotency ON idempotency.job_id = jobs.id AND idempotency.key = $2 WHERE jobs.id = $1",
+            values![run.job, key],
         )
         .await?
     else {
@@ -81,7 +87,7 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
     if row.number("revision")? != run.revision && !new.repeats {
         return Ok(TriggerOutcome::Stale);
     }
-    if let Some(outcome) = known_key(session, new).await? {
+    if let Some(outcome) = known_key(session, new, &row).await? {
         return Ok(outcome);
     }
     let mut stopped = Vec::new();
@@ -94,6 +100,7 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
         }
     }
     insert(session, new).await?;
+    keep_key(session, new).await?;
     let mut run = run.clone();
     let held = run.not_before.is_some_and(|time| time > run.queued_at);
     let mut admitted = Vec::new();
@@ -107,39 +114,30 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
     Ok(TriggerOutcome::Created { run: Box::new(run), admitted, stopped })
 }
 
-/// What a key that was used before leads to. Keeps the key for the new run where it is to be used.
-async fn known_key(session: &mut Session, new: &NewRun) -> Result<Option<TriggerOutcome>, StoreError> {
-    let Some((key, fingerprint, if_exists)) = &new.key else { return Ok(None) };
-    let job = new.run.job;
-    let inserted = session
-        .execute(
-            "INSERT INTO idempotency (job_id, key, fingerprint, run_id, created_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (job_id, key) DO NOTHING",
-            values![job, key.as_str(), fingerprint.as_slice(), new.run.id, new.run.created_at],
-        )
-        .await?;
-    if inserted == 1 {
-        return Ok(None);
-    }
-    let sql = "SELECT fingerprint, run_id FROM idempotency WHERE job_id = $1 AND key = $2";
-    let row =
-        session.first(sql, values![job, key.as_str()]).await?.ok_or_else(|| StoreError::corrupt("idempotency"))?;
-    let earlier = RunId(row.get("run_id")?);
+/// What a key that was used before leads to.
+async fn known_key(session: &mut Session, new: &NewRun, row: &Row) -> Result<Option<TriggerOutcome>, StoreError> {
+    let Some((_, fingerprint, if_exists)) = &new.key else { return Ok(None) };
+    let Some(earlier) = row.get::<Option<uuid::Uuid>>("run_id")?.map(RunId) else { return Ok(None) };
     if row.get::<Vec<u8>>("fingerprint")? != *fingerprint {
         return Ok(Some(TriggerOutcome::KeyReused(earlier)));
     }
     let run = load(session, earlier).await?.ok_or_else(|| StoreError::corrupt("idempotency"))?;
     let ended_badly = run.life.phase.is_terminal() && run.life.phase != Phase::Succeeded;
-    if *if_exists == IfExists::Return || !ended_badly {
-        return Ok(Some(TriggerOutcome::Existing(Box::new(run))));
-    }
+    let stands = *if_exists == IfExists::Return || !ended_badly;
+    Ok(stands.then(|| TriggerOutcome::Existing(Box::new(run))))
+}
+
+/// From now on the key stands for this run.
+async fn keep_key(session: &mut Session, new: &NewRun) -> Result<(), StoreError> {
+    let Some((key, fingerprint, _)) = &new.key else { return Ok(()) };
     session
         .execute(
-            "UPDATE idempotency SET run_id = $1, created_at = $2 WHERE job_id = $3 AND key = $4",
-            values![new.run.id, new.run.created_at, job, key.as_str()],
+            "INSERT INTO idempotency (job_id, key, fingerprint, run_id, created_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (job_id, key) DO UPDATE SET run_id = excluded.run_id, created_at = excluded.created_at",
+            values![new.run.job, key.as_str(), fingerprint.as_slice(), new.run.id, new.run.created_at],
         )
-        .await?;
-    Ok(None)
+        .await
+        .map(|_| ())
 }
 
 /// Applies `when_full`: the runs that are stopped for the new one, or `Err` with those for whom it is refused.
