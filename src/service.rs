@@ -89,7 +89,7 @@ impl Service {
             .await
             .with_context(|| format!("cannot listen on {}: is it in use? see --listen", parts.listen))?;
         let address = listener.local_addr()?;
-        runner.start().await.context("runs of the service before this one cannot be taken up")?;
+        runner.start();
         let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api);
         let stop = CancellationToken::new();
         let server =

@@ -11,7 +11,7 @@ use axum::{
 };
 use indexmap::IndexMap;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use utoipa::IntoParams;
 
 use super::{
@@ -25,6 +25,9 @@ use crate::{
     runner::CachedRun,
     store::RunFilter,
 };
+
+/// How often the database is asked for changes that other services may have made.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Which runs to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -191,6 +194,7 @@ impl Api {
                     Some(changed) => found = changed,
                     None => break,
                 },
+                () = sleep(LOOK), if !hub.knows_all_changes() => found = self.find_run(at, run).await?,
                 () = sleep_until(until) => break,
                 () = self.shutdown.cancelled() => break,
             }

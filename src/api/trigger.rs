@@ -178,9 +178,9 @@ impl Api {
     async fn answer(&self, at: &InProject, outcome: TriggerOutcome, headers: &HeaderMap) -> Result<Response, Problem> {
         let (run, replayed) = match outcome {
             TriggerOutcome::Created { run, admitted, stopped } => {
+                self.runner.hub().publish((*run).clone());
                 self.runner.launch(admitted);
                 self.runner.stopped(&stopped);
-                self.runner.hub().publish((*run).clone());
                 if run.not_before.is_some() {
                     self.runner.queue_changed();
                 }

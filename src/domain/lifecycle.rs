@@ -233,6 +233,19 @@ impl Lifecycle {
         RunState::of(self.phase, self.stop)
     }
 
+    /// Grows with every transition: of two states of one run, the greater is the later.
+    #[must_use]
+    pub const fn order(&self) -> (bool, u32, u8, bool) {
+        let step = match self.phase {
+            Phase::Starting => 0,
+            Phase::Running => 1,
+            // Back in the queue after this attempt.
+            Phase::Queued => 2,
+            Phase::Succeeded | Phase::Failed | Phase::Cancelled | Phase::TimedOut => 3,
+        };
+        (self.phase.is_terminal(), self.attempt, step, self.stop.is_some())
+    }
+
     /// The run gets its slots, and its next attempt is intended.
     ///
     /// # Errors
@@ -400,6 +413,7 @@ mod tests {
                 match apply(before, step, &policy) {
                     Ok(next) => {
                         prop_assert!(!before.phase.is_terminal(), "a terminal state changed: {before:?} by {step:?}");
+                        prop_assert!(next == before || next.order() > before.order(), "{before:?} by {step:?}");
                         prop_assert!(next.attempt >= before.attempt && next.attempt <= before.attempt + 1);
                         prop_assert!(next.slice >= before.slice && next.slice <= 4);
                         // A new attempt begins nowhere but at admission.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,8 @@ use crate::{
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// How much may wait in memory, in bytes.
 const FLUSH_AT: usize = 64 * 1024;
+/// Output that ends this shortly before the workload is complete.
+const SHORTLY: Duration = Duration::from_millis(300);
 
 /// What [`collect`] needs to know.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Collect {
     pub writer: RunLogWriter,
     /// Where to tell what was reported. Replaced as a whole: a replay begins anew.
     pub reports: watch::Sender<Reports>,
+    /// The workload has ended. Until then, an end of its output is no end.
+    pub ended: CancellationToken,
     /// Ends the work early.
     pub stop: CancellationToken,
 }
@@ -45,6 +49,8 @@ pub struct Collect {
 pub enum CollectEnd {
     /// The output is complete.
     Complete,
+    /// The output ended before the workload did. It may be collected again, from its first frame.
+    TooEarly,
     /// It was told to stop. The output may be collected again, from its first frame.
     Stopped,
     /// The engine broke off. The output may be collected again, from its first frame.
@@ -65,7 +71,7 @@ pub struct Collected {
 /// What is in the log from an earlier following of the same attempt is not added again. Lines are in the log, for
 /// followers to see, within some 50 ms of their arrival.
 pub async fn collect(mut frames: LogStream, with: Collect) -> Collected {
-    let stop = with.stop.clone();
+    let (stop, ended) = (with.stop.clone(), with.ended.clone());
     let mut assembler = Assembler::new(ReportPrefix::new(&with.nonce));
     let mut sink = Sink::new(with);
     let end = loop {
@@ -78,11 +84,12 @@ pub async fn collect(mut frames: LogStream, with: Collect) -> Collected {
         match frame {
             Some(Ok(frame)) => assembler.push(&frame, |line| sink.take(line)),
             Some(Err(error)) => break CollectEnd::Broken(error),
-            None => {
-                // Only a true end completes the last line: otherwise its rest comes with the replay.
+            // Only a true end completes the last line: otherwise its rest comes with the replay.
+            None if timeout(SHORTLY, ended.cancelled()).await.is_ok() => {
                 assembler.finish(|line| sink.take(line));
                 break CollectEnd::Complete;
             }
+            None => break CollectEnd::TooEarly,
         }
         if sink.waiting >= FLUSH_AT {
             sink.flush().await;

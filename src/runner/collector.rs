@@ -16,8 +16,8 @@ use crate::{
     logs::{Collect, CollectEnd, LogStore, Redactor, RunLogWriter, collect},
 };
 
-/// A stream that ended this shortly before the workload was complete.
-const SHORTLY: Duration = Duration::from_millis(300);
+/// Pause before output that broke off is read again.
+const PAUSE: Duration = Duration::from_millis(300);
 /// How often the output is asked for again after the workload's end.
 const TRIES_AFTER_END: u32 = 3;
 /// How often what a script reports is told while it runs.
@@ -149,19 +149,15 @@ impl Task {
                 redactor: Arc::clone(&self.redactor),
                 writer: writer.clone(),
                 reports: self.reports.clone(),
+                ended: self.ended.clone(),
                 stop: self.stop.clone(),
             };
             let collected = collect(self.engine.logs(&self.handle), with).await;
             let written = collected.unwritten.is_none();
             match collected.end {
                 CollectEnd::Stopped => return false,
-                CollectEnd::Complete if written => {
-                    if timeout(SHORTLY, self.ended.cancelled()).await.is_ok() {
-                        return true;
-                    }
-                    // The stream ended, the workload did not: there is more to come.
-                }
-                CollectEnd::Complete => {}
+                CollectEnd::Complete if written => return true,
+                CollectEnd::Complete | CollectEnd::TooEarly => {}
                 CollectEnd::Broken(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "the output broke off; it is read again");
                 }
@@ -171,7 +167,7 @@ impl Task {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return false,
-                () = sleep(SHORTLY) => {}
+                () = sleep(PAUSE) => {}
             }
         }
     }

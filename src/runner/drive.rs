@@ -25,7 +25,7 @@ use crate::{
         WaitReason,
     },
     engines::{EngineError, Exit, Handle, LaunchProgress, Persistence, WorkloadPhase},
-    store::{Admitted, LaunchPlan, StoreError},
+    store::{LaunchPlan, StoreError},
 };
 
 /// How long after the end the rest of the log may take.
@@ -42,16 +42,18 @@ enum Launch {
     Ended(AttemptEnd),
 }
 
-/// Drives the attempt; gives back what could be admitted after it.
-pub(super) async fn run(shared: &Arc<Shared>, id: AttemptId, engine: &str, stop: CancellationToken) -> Vec<Admitted> {
-    let Some(plan) = persist(|| shared.store.launch_plan(id)).await else { return Vec::new() };
+/// Drives the attempt.
+pub(super) async fn run(shared: &Arc<Shared>, id: AttemptId, engine: &str, stop: CancellationToken) {
+    let Some(plan) = persist(|| shared.store.launch_plan(id)).await else { return };
+    shared.hub.publish(plan.run.clone());
     let Some(entry) = shared.engines.get(engine) else {
         let message = format!("the engine {engine} is not configured any more: move the job, or configure it again");
         let end = AttemptEnd::Failed { code: ErrorCode::EngineRejected, message, exit_code: None };
-        return conclude(shared, &plan, &end, &Reports::default(), LogSummary::default()).await;
+        conclude(shared, &plan, &end, &Reports::default(), LogSummary::default()).await;
+        return;
     };
     let span = tracing::info_span!("attempt", run = %id.run, attempt = id.number, job = %plan.run.job_name, engine);
-    tracing::Instrument::instrument(Drive { shared, plan, entry, stop }.run(), span).await
+    tracing::Instrument::instrument(Drive { shared, plan, entry, stop }.run(), span).await;
 }
 
 struct Drive<'a> {
@@ -62,12 +64,13 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    async fn run(self) -> Vec<Admitted> {
+    async fn run(self) {
         let attempt = &self.plan.attempt;
         let prepared = match self.prepare().await {
             Ok(prepared) => prepared,
             Err(end) => {
-                return conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
+                conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
+                return;
             }
         };
         let watch = self.entry.observer.watch(attempt.id);
@@ -80,15 +83,15 @@ impl Drive<'_> {
         let handle = match launch {
             Launch::Launched(handle) => handle,
             Launch::Ended(end) => {
-                let admitted = conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
+                conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
                 self.remove(&self.by_name()).await;
-                return admitted;
+                return;
             }
         };
         fail::fail_point!("launched", |_| std::process::abort());
         watch.launched(handle.clone(), resumed || self.stop.is_cancelled());
         self.shared.set_waits(attempt.id, None);
-        self.follow(prepared, handle, watch, resumed).await
+        self.follow(prepared, handle, watch, resumed).await;
     }
 
     async fn prepare(&self) -> Result<Prepared, AttemptEnd> {
@@ -195,7 +198,7 @@ impl Drive<'_> {
     }
 
     /// Follows the workload to its end, and stores its answer.
-    async fn follow(self, prepared: Prepared, handle: Handle, mut watch: Watch, resumed: bool) -> Vec<Admitted> {
+    async fn follow(self, prepared: Prepared, handle: Handle, mut watch: Watch, resumed: bool) {
         let (shared, attempt) = (self.shared, &self.plan.attempt);
         let mut collector = Collector::start(&shared.logs, &self.entry.engine, &handle, attempt, &prepared.secrets);
         let started_at = attempt.started_at.unwrap_or_else(|| shared.clock.now());
@@ -209,13 +212,9 @@ impl Drive<'_> {
         fail::fail_point!("ended", |_| std::process::abort());
         let (reports, log) = collector.finish(DRAIN).await;
         fail::fail_point!("collected", |_| std::process::abort());
-        let admitted = conclude(shared, &self.plan, &end, &reports, log).await;
-        for one in &admitted {
-            shared.drive(one.attempt, &one.engine, false);
-        }
+        conclude(shared, &self.plan, &end, &reports, log).await;
         fail::fail_point!("concluded", |_| std::process::abort());
         self.remove(&handle).await;
-        Vec::new()
     }
 
     async fn until_end(
@@ -315,33 +314,26 @@ fn cancelled() -> AttemptEnd {
 }
 
 /// Judges the end, stores what follows, tells the world.
-async fn conclude(
-    shared: &Arc<Shared>,
-    plan: &LaunchPlan,
-    end: &AttemptEnd,
-    reports: &Reports,
-    log: LogSummary,
-) -> Vec<Admitted> {
+async fn conclude(shared: &Arc<Shared>, plan: &LaunchPlan, end: &AttemptEnd, reports: &Reports, log: LogSummary) {
     let id = plan.attempt.id;
     let result = AttemptResult::judge(end, reports);
     let now = shared.clock.now();
     let concluded = persist(|| shared.store.conclude(id, result.clone(), reports.clone(), log, now)).await;
-    let Some(concluded) = concluded else { return Vec::new() };
+    let Some(concluded) = concluded else { return };
+    shared.launch(concluded.admitted);
     tell_end(&plan.attempt, &concluded.run, &result);
     let (run, finished) = (concluded.run, log);
     let terminal = run.life.phase.is_terminal();
     let id = run.id;
     shared.hub.publish(run);
     if terminal {
-        let shared = Arc::clone(shared);
         let logs = shared.logs.clone();
-        shared.spawn(async move {
+        shared.tasks.spawn(async move {
             if let Err(error) = logs.finish(id).await {
                 tracing::error!(run = %id, bytes = finished.bytes, error = &error as &dyn std::error::Error, "the log could not be put away; it stays readable");
             }
         });
     }
-    concluded.admitted
 }
 
 fn tell_end(attempt: &Attempt, run: &Run, result: &AttemptResult) {

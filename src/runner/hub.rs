@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -54,10 +54,11 @@ impl Hub {
         }
     }
 
-    /// A run has changed. Call it after the commit.
+    /// A run has changed. Call it after the commit. What is older than what is known is passed over: those who
+    /// commit and those who tell are not always in the same order.
     pub fn publish(&self, run: Run) {
-        let cached = self.remember(run);
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.lock();
+        let Some(cached) = self.keep_newer(run) else { return };
         if let Some(sender) = watched.get(&cached.run.id) {
             sender.send_replace(Some(Arc::clone(&cached)));
         }
@@ -65,13 +66,35 @@ impl Hub {
         let _ = self.all.send(cached);
     }
 
-    /// Keeps a run that was read from the database, unless a later state of it is known.
+    /// Keeps a run that was read from the database; gives back the latest that is known of it.
     pub fn remember(&self, run: Run) -> Arc<CachedRun> {
+        let _watched = self.lock();
+        let id = run.id;
+        let fresh = Arc::new(CachedRun { run: run.clone(), body: OnceLock::new() });
+        self.keep_newer(run).or_else(|| self.cache.get(&id)).unwrap_or(fresh)
+    }
+
+    /// The run to tell of, unless a later state is known. Call it under the lock.
+    fn keep_newer(&self, run: Run) -> Option<Arc<CachedRun>> {
+        let known = self.cache.peek(&run.id);
+        if known.is_some_and(|known| known.run.life.order() > run.life.order()) {
+            return None;
+        }
         let cached = Arc::new(CachedRun { run, body: OnceLock::new() });
         if cached.run.life.phase.is_terminal() || self.caches_live_runs {
             self.cache.insert(cached.run.id, Arc::clone(&cached));
         }
-        cached
+        Some(cached)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<Option<Arc<CachedRun>>>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what is known of live runs is always the latest.
+    #[must_use]
+    pub const fn knows_all_changes(&self) -> bool {
+        self.caches_live_runs
     }
 
     /// The latest that is known of a run without asking the database.
@@ -83,7 +106,7 @@ impl Hub {
     /// Listens to a run. Begin to listen before you read it, else a change in between is missed.
     #[must_use]
     pub fn watch(&self, run: RunId) -> RunWatch<'_> {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.lock();
         let changes = watched.entry(run).or_insert_with(|| watch::channel(None).0).subscribe();
         RunWatch { hub: self, run, changes }
     }
@@ -105,7 +128,7 @@ impl RunWatch<'_> {
 
 impl Drop for RunWatch<'_> {
     fn drop(&mut self) {
-        let mut watched = self.hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.hub.lock();
         // This receiver is still counted.
         if watched.get(&self.run).is_some_and(|sender| sender.receiver_count() <= 1) {
             watched.remove(&self.run);

@@ -37,10 +37,7 @@ impl Leases {
 
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
-        tokio::select! {
-            () = shared.shutdown.cancelled() => return,
-            () = tokio::time::sleep(ROUND) => {}
-        }
+        tokio::time::sleep(ROUND).await;
         if let Err(error) = round(&shared).await {
             tracing::error!(error = &error as &dyn std::error::Error, "leases could not be looked at");
         }
@@ -59,4 +56,29 @@ async fn round(shared: &Shared) -> Result<(), StoreError> {
     }
     shared.leases.keep(&leased.iter().map(|(run, ..)| *run).collect::<Vec<_>>());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::Phase, runner::fixture::Fixture};
+
+    #[tokio::test]
+    async fn a_run_that_nobody_asks_for_is_cancelled() {
+        let fixture = Fixture::new().await;
+        let asked = fixture.trigger(|run| run.abandon_after_seconds = Some(60)).await;
+        let forgotten = fixture.trigger(|run| run.abandon_after_seconds = Some(60)).await;
+        let unleased = fixture.trigger(|_| {}).await;
+        let shared = fixture.shared();
+        round(shared).await.unwrap();
+        for _ in 0..3 {
+            fixture.clock.advance(Duration::from_secs(40));
+            shared.leases.renew(asked, shared.clock.now());
+            round(shared).await.unwrap();
+        }
+        for (run, stop) in [(asked, None), (forgotten, Some(StopCause::Abandoned)), (unleased, None)] {
+            let run = fixture.run(run).await;
+            assert_eq!((run.life.stop, run.life.phase), (stop, Phase::Starting));
+        }
+    }
 }

@@ -3,7 +3,9 @@
 //! - `queue` hands out slots whenever something may have changed, and ends what waited too long;
 //! - `drive` brings one attempt from its stored intent to its stored result;
 //! - `observer` looks at an engine's workloads, woken by the engine's events and by a timer;
-//! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more.
+//! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more, `retention` deletes
+//!   old logs;
+//! - `lead` lets one service do all this where several share a database.
 //!
 //! All of it is level-triggered: what to do follows from what is stored and observed, never from a message that could
 //! be lost. A service that is killed anywhere and started again goes on from there.
@@ -12,11 +14,15 @@ mod collector;
 mod drive;
 mod end;
 mod engines;
+#[cfg(test)]
+mod fixture;
 mod hub;
 mod launch;
+mod lead;
 mod lease;
 mod observer;
 mod queue;
+mod retention;
 mod sweep;
 
 use std::{
@@ -58,6 +64,15 @@ struct Shared {
     leases: lease::Leases,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    /// While this service leads.
+    term: Mutex<Option<Arc<Term>>>,
+}
+
+/// A time for which this service leads.
+#[derive(Debug, Default)]
+struct Term {
+    end: CancellationToken,
+    tasks: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -71,7 +86,7 @@ impl Runner {
     /// A runner that does nothing yet.
     #[must_use]
     pub fn new(store: Store, engines: Engines, keys: ProjectKeys, logs: LogStore, clock: Arc<dyn Clock>) -> Self {
-        let caches_live_runs = store.kind() == "sqlite";
+        let caches_live_runs = !store.is_shared();
         Self(Arc::new(Shared {
             store,
             engines,
@@ -84,25 +99,14 @@ impl Runner {
             leases: lease::Leases::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            term: Mutex::default(),
         }))
     }
 
-    /// Takes up what a service before this one left, and begins to work.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn start(&self) -> Result<(), StoreError> {
-        let shared = &self.0;
-        for (name, entry) in shared.engines.iter() {
-            shared.spawn(observer::run(name.to_owned(), entry.clone(), shared.shutdown.clone()));
-        }
-        for live in shared.store.live_attempts().await? {
-            shared.drive(live.attempt.id, &live.attempt.engine, live.run.life.stop.is_some());
-        }
-        shared.spawn(queue::run(Arc::clone(shared)));
-        shared.spawn(lease::run(Arc::clone(shared)));
-        shared.spawn(sweep::run(Arc::clone(shared)));
-        Ok(())
+    /// Begins to work: takes up what a service before this one left, as soon as no other leads.
+    pub fn start(&self) {
+        let shared = Arc::clone(&self.0);
+        self.0.tasks.spawn(lead::run(shared));
     }
 
     /// Where changes of runs are told.
@@ -119,9 +123,7 @@ impl Runner {
 
     /// Launches what was admitted in a caller's transaction, and looks whether more can be.
     pub fn launch(&self, admitted: Vec<Admitted>) {
-        for one in admitted {
-            self.0.drive(one.attempt, &one.engine, false);
-        }
+        self.0.launch(admitted);
     }
 
     /// Something that admission depends on has changed.
@@ -142,7 +144,7 @@ impl Runner {
     /// What an active run waits for, if it does.
     #[must_use]
     pub fn waits_for(&self, run: RunId) -> Option<(WaitReason, String)> {
-        let driven = self.0.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        let driven = self.0.lock_driven();
         driven.get(&run).and_then(|driven| driven.waits.clone())
     }
 
@@ -157,45 +159,67 @@ impl Runner {
 }
 
 impl Shared {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+    /// The present term, if this service leads.
+    fn term(&self) -> Option<Arc<Term>> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives an attempt a task of its own, unless it has one.
+    /// Gives an attempt a task of its own, unless it has one. Where another service leads, that one does.
     fn drive(self: &Arc<Self>, attempt: AttemptId, engine: &str, stop: bool) {
+        let Some(term) = self.term() else { return };
         let token = CancellationToken::new();
         if stop {
             token.cancel();
         }
         {
-            let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
-            if driven.get(&attempt.run).is_some_and(|other| other.attempt >= attempt.number) {
+            let mut driven = self.lock_driven();
+            if let Some(other) = driven.get(&attempt.run)
+                && other.attempt >= attempt.number
+            {
+                if stop {
+                    other.stop.cancel();
+                }
                 return;
             }
             driven.insert(attempt.run, Driven { attempt: attempt.number, stop: token.clone(), waits: None });
         }
-        let (shared, engine) = (Arc::clone(self), engine.to_owned());
-        self.spawn(async move {
-            let next = tokio::select! {
-                next = drive::run(&shared, attempt, &engine, token) => next,
-                () = shared.shutdown.cancelled() => Vec::new(),
-            };
-            shared.forget(attempt);
-            for one in next {
-                shared.drive(one.attempt, &one.engine, false);
+        let (shared, engine, end) = (Arc::clone(self), engine.to_owned(), term.end.clone());
+        term.tasks.spawn(async move {
+            tokio::select! {
+                () = drive::run(&shared, attempt, &engine, token) => {}
+                () = end.cancelled() => {}
             }
+            shared.forget(attempt);
         });
     }
 
+    fn launch(self: &Arc<Self>, admitted: Vec<Admitted>) {
+        for one in admitted {
+            self.drive(one.attempt, &one.engine, false);
+        }
+    }
+
+    /// Gives a task to each live attempt that has none, and stops those that are to end.
+    async fn take_up(self: &Arc<Self>) -> Result<(), StoreError> {
+        for live in self.store.live_attempts().await? {
+            self.drive(live.attempt.id, &live.attempt.engine, live.run.life.stop.is_some());
+        }
+        Ok(())
+    }
+
+    fn lock_driven(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Driven>> {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn forget(&self, attempt: AttemptId) {
-        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut driven = self.lock_driven();
         if driven.get(&attempt.run).is_some_and(|driven| driven.attempt == attempt.number) {
             driven.remove(&attempt.run);
         }
     }
 
     fn set_waits(&self, attempt: AttemptId, waits: Option<(WaitReason, String)>) {
-        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut driven = self.lock_driven();
         if let Some(driven) = driven.get_mut(&attempt.run)
             && driven.attempt == attempt.number
         {
@@ -204,14 +228,14 @@ impl Shared {
     }
 
     fn is_driven(&self, attempt: AttemptId) -> bool {
-        let driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        let driven = self.lock_driven();
         driven.get(&attempt.run).is_some_and(|driven| driven.attempt == attempt.number)
     }
 
     fn stopped(&self, stopped: &[Stopped]) {
         for one in stopped {
             if one.run.life.stop.is_some() && !one.run.life.phase.is_terminal() {
-                let driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+                let driven = self.lock_driven();
                 if let Some(driven) = driven.get(&one.run.id) {
                     driven.stop.cancel();
                 }

@@ -11,7 +11,6 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::engines::EngineEntry;
 use crate::{
@@ -172,13 +171,9 @@ impl Drop for Watch {
     }
 }
 
-/// Observes one engine until shutdown.
-pub(super) async fn run(name: String, entry: EngineEntry, shutdown: CancellationToken) {
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = listen(&name, &entry) => {}
-        () = rounds(&entry) => {}
-    }
+/// Observes one engine.
+pub(super) async fn run(name: String, entry: EngineEntry) {
+    tokio::join!(listen(&name, &entry), rounds(&entry));
 }
 
 /// Passes the engine's events on, and opens a new stream whenever one ends.

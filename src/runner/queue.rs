@@ -23,7 +23,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         };
         tokio::select! {
-            () = shared.shutdown.cancelled() => return,
             () = shared.queue_changed.notified() => tokio::time::sleep(SHORTEST).await,
             () = tokio::time::sleep(pause.clamp(SHORTEST, LONGEST)) => {}
         }
@@ -37,12 +36,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Duration, StoreError> {
         shared.stopped(&stopped);
         let admitted = shared.store.admit(shared.clock.now()).await?;
         let done = admitted.is_empty() && stopped.is_empty();
-        for one in admitted {
-            if let Some(run) = shared.store.run(one.project, one.attempt.run).await? {
-                shared.hub.publish(run);
-            }
-            shared.drive(one.attempt, &one.engine, false);
-        }
+        shared.launch(admitted);
         if done {
             let now = shared.clock.now();
             let next = shared.store.next_queue_event().await?;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{EngineStatus, Shared, engines::EngineEntry};
-use crate::{domain::AttemptId, engines::EngineError, store::StoreError};
+use crate::{domain::AttemptId, engines::EngineError};
 
 /// How often engines are asked how they are.
 const PROBE: Duration = Duration::from_secs(10);
@@ -25,26 +25,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
         if rounds.is_multiple_of(SWEEP_EVERY)
-            && let Err(error) = take_up(&shared).await
+            && let Err(error) = shared.take_up().await
         {
             tracing::error!(error = &error as &dyn std::error::Error, "live attempts could not be read");
         }
         rounds = rounds.wrapping_add(1);
-        tokio::select! {
-            () = shared.shutdown.cancelled() => return,
-            () = tokio::time::sleep(PROBE) => {}
-        }
+        tokio::time::sleep(PROBE).await;
     }
-}
-
-/// Gives a task to each live attempt that has none: admitted by a service that is gone, for example.
-async fn take_up(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    for live in shared.store.live_attempts().await? {
-        if !shared.is_driven(live.attempt.id) {
-            shared.drive(live.attempt.id, &live.attempt.engine, live.run.life.stop.is_some());
-        }
-    }
-    Ok(())
 }
 
 /// Removes workloads of ours whose attempt has its result, or never was.

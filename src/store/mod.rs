@@ -9,9 +9,11 @@
 mod admission;
 mod attempts;
 mod audit;
+#[doc(hidden)]
 pub mod contract;
 mod error;
 mod jobs;
+mod lead;
 mod limits;
 mod postgres;
 mod projects;
@@ -36,6 +38,7 @@ pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;
 pub use error::StoreError;
 pub use jobs::{Applied, JobPage, NewRevision};
+pub use lead::Leadership;
 pub use limits::{Blocker, LimitUsage, Removal};
 pub use run_list::{RunFilter, RunPage};
 pub use secrets::StoredRegistry;

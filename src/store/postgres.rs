@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -11,6 +11,28 @@ use super::{Session, StoreError, session::Work};
 
 /// How often a transaction is run when it collides with others.
 const TRIES: u32 = 8;
+
+/// The advisory lock of the service that leads.
+const LEADER_LOCK: i64 = 0x6861_756c_6965_7202;
+/// How often a leader looks whether it still leads, and how long the answer may take.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// The lock of the service that leads. It is held by a connection: when that ends, so does the lock.
+#[derive(Debug)]
+pub(super) struct Leadership(PgConnection);
+
+impl Leadership {
+    /// Returns when it can no longer be taken for granted.
+    pub(super) async fn lost(&mut self) {
+        loop {
+            tokio::time::sleep(CHECK).await;
+            let check = sqlx::query("SELECT 1").execute(&mut self.0);
+            if !matches!(tokio::time::timeout(CHECK, check).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Postgres {
@@ -62,6 +84,24 @@ impl Postgres {
         let value = work(&mut session).await?;
         session.commit().await?;
         Ok(value)
+    }
+
+    /// Takes the lock by which one service among several leads, if it is free.
+    pub(super) async fn try_lead(&self) -> Result<Option<Leadership>, StoreError> {
+        let mut connection = self.pool.acquire().await?.detach();
+        // The server must notice a leader that is gone, but later than the leader itself: see `Leadership::lost`.
+        for setting in
+            ["SET tcp_keepalives_idle = 6", "SET tcp_keepalives_interval = 3", "SET tcp_keepalives_count = 3"]
+        {
+            sqlx::query(setting).execute(&mut connection).await?;
+        }
+        let led: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LEADER_LOCK).fetch_one(&mut connection).await?;
+        if led {
+            return Ok(Some(Leadership(connection)));
+        }
+        connection.close().await?;
+        Ok(None)
     }
 
     pub(super) async fn close(&self) {

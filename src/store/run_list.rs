@@ -3,9 +3,9 @@
 use super::{
     Session, Store, StoreError,
     runs::{run_columns, run_from},
-    session::Value,
+    session::{Value, values},
 };
-use crate::domain::{JobId, ProjectId, Run, RunId, RunState, Timestamp};
+use crate::domain::{JobId, JobSpec, ProjectId, Run, RunId, RunState, Timestamp};
 
 /// Which runs are meant. What is left out does not matter.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,37 @@ impl Store {
         runs.truncate(limit as usize);
         let next = more.then(|| runs.last().map(|run| run.id)).flatten();
         Ok(RunPage { runs, next })
+    }
+}
+
+impl Store {
+    /// For how many days each job keeps its logs. Archived jobs too.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn log_retentions(&self) -> Result<Vec<(JobId, u32)>, StoreError> {
+        let sql = "SELECT jobs.id, revisions.spec FROM jobs \
+                   JOIN revisions ON revisions.job_id = jobs.id AND revisions.number = jobs.revision";
+        let rows = self.read().await?.all(sql, Vec::new()).await?;
+        rows.iter().map(|row| Ok((JobId(row.get("id")?), row.json::<JobSpec>("spec")?.log_retention_days))).collect()
+    }
+
+    /// Runs of a job that ended before a moment, in the order in which they were made, those made after `after`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ended_before(
+        &self,
+        job: JobId,
+        after: Option<RunId>,
+        end: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let sql = "SELECT id FROM runs WHERE job_id = $1 AND id > $2 AND created_at < $3 AND finished_at < $3 \
+                   ORDER BY id LIMIT $4";
+        let after = after.unwrap_or(RunId(uuid::Uuid::nil()));
+        let rows = self.read().await?.all(sql, values![job, after, end, limit]).await?;
+        rows.iter().map(|row| row.get("id").map(RunId)).collect()
     }
 }
 

@@ -11,7 +11,7 @@ impl Store {
     pub async fn timeline(&self, run: &Run) -> Result<Vec<RunEvent>, StoreError> {
         let sql = "SELECT at, kind, attempt, detail FROM events WHERE run_id = $1 ORDER BY id LIMIT 10000";
         let rows = self.read().await?.all(sql, values![run.id]).await?;
-        let mut events: Vec<RunEvent> = rows
+        let mut stored: Vec<RunEvent> = rows
             .iter()
             .map(|row| {
                 Ok(RunEvent {
@@ -22,15 +22,18 @@ impl Store {
                 })
             })
             .collect::<Result<_, StoreError>>()?;
-        for attempt in self.attempts(run.id).await? {
-            events.extend(of_attempt(&attempt));
-        }
-        events.push(RunEvent {
+        // First in the order in which one follows from another: several may carry the same time.
+        let mut events = vec![RunEvent {
             at: run.created_at,
             kind: RunEventKind::Triggered,
             attempt: None,
             detail: format!("by {}", run.created_by),
-        });
+        }];
+        for attempt in self.attempts(run.id).await? {
+            events.extend(of_attempt(&attempt));
+            events.extend(stored.extract_if(.., |event| event.attempt == Some(attempt.id.number)));
+        }
+        events.extend(stored);
         if let Some(at) = run.finished_at {
             let detail = match &run.error {
                 None => run.life.phase.as_str().to_owned(),
@@ -38,7 +41,7 @@ impl Store {
             };
             events.push(RunEvent { at, kind: RunEventKind::Finished, attempt: None, detail });
         }
-        events.sort_by_key(|event| (event.at, event.kind as u8));
+        events.sort_by_key(|event| event.at);
         Ok(events)
     }
 }

@@ -16,7 +16,10 @@ async fn running(app: &TestApp, job: &str) -> usize {
 async fn max_parallel_is_kept_and_waiting_says_why() {
     let app = TestApp::start().await;
     app.apply(json!({"name": "a", "image": "sim/ok", "args": ["forever-until-term=0"], "max_parallel": 2})).await;
-    let runs: Vec<RunId> = futures::future::join_all((0..5).map(|_| app.trigger("a"))).await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(app.trigger("a").await);
+    }
     for run in &runs[..2] {
         app.until(*run, RunState::Running).await;
     }

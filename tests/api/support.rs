@@ -144,7 +144,7 @@ async fn serve(
         listen: "127.0.0.1:0".parse().unwrap(),
         data_dir: dir.path().to_owned(),
         database_url: database.into(),
-        keyring: Keyring::new(MasterKey::parse(key).unwrap()),
+        keyring: Keyring::new(MasterKey::parse(key).unwrap(), Vec::new()),
         admin_token: Some(ADMIN.into()),
         engines: Box::new(move |owner| {
             let engine = SimulatedEngine::new(owner, engine);

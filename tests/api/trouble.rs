@@ -82,7 +82,10 @@ async fn a_restart_takes_everything_up() {
     let mut app = TestApp::start().await;
     app.apply(json!({"name": "a", "image": "sim/ok", "args": ["sleep=600ms", "exit=7"], "max_parallel": 3})).await;
     app.apply(json!({"name": "slow", "image": "sim/slow-pull", "args": ["exit=0"]})).await;
-    let mut runs: Vec<RunId> = futures::future::join_all((0..6).map(|_| app.trigger("a"))).await;
+    let mut runs = Vec::new();
+    for _ in 0..6 {
+        runs.push(app.trigger("a").await);
+    }
     let slow = app.trigger("slow").await;
     app.until(runs[0], RunState::Running).await;
     app.restart().await;

@@ -28,8 +28,10 @@ use crate::engines::{
 /// start takes, for waiting costs little; a start under way holds up the inspection itself.
 const CREATOR_GONE: Duration = Duration::from_secs(5);
 
-/// How often a launch begins anew within one call.
-const ROUNDS: u32 = 5;
+/// How long a launch begins anew within one call.
+const CONTEST: Duration = Duration::from_secs(30);
+/// Between two looks at a container that is neither here nor there.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a create came to.
 enum Created {
@@ -53,11 +55,12 @@ impl DockerEngine {
             self.pull(spec, progress).await?;
         }
         let mut pulled = false;
-        for _ in 0..ROUNDS {
+        let mut contested = None;
+        while contested.is_none_or(|since: Instant| since.elapsed() < CONTEST) {
             match self.launch(spec).await {
                 Ok(Some(id)) => return Ok(Handle { attempt: spec.attempt, id }),
                 // Someone else's container was in the way and is gone now.
-                Ok(None) => {}
+                Ok(None) => _ = contested.get_or_insert_with(Instant::now),
                 Err(error) if error.kind == EngineErrorKind::ImageNotFound && !pulled => {
                     self.pull(spec, progress).await?;
                     pulled = true;
@@ -114,6 +117,8 @@ impl DockerEngine {
             let name = spec.name();
             let found = self.client.inspect(name.as_str()).await;
             let Some(found) = found.map_err(|error| classify("inspect the container", error))? else {
+                // Gone, or still being made: its name is taken before it can be seen.
+                sleep(PAUSE).await;
                 return Ok(None);
             };
             if !is_ours(spec, &found) {
@@ -142,7 +147,7 @@ impl DockerEngine {
             if failed.is_some() || since.elapsed() >= CREATOR_GONE {
                 return self.make_way(&id).await.map(|()| None);
             }
-            sleep(Duration::from_millis(50)).await;
+            sleep(PAUSE).await;
         }
     }
 

@@ -30,8 +30,10 @@ use crate::{
 const FEW: usize = 4;
 /// How many are inspected at once.
 const AT_ONCE: usize = 8;
-/// How long before its own start a daemon may have ended containers as it shut down.
+/// How long before its own start a daemon may have ended containers as it shut down (137, 143).
 const SHUTDOWN: Duration = Duration::from_secs(600);
+/// How long before the end of its start a daemon may have found containers dead (255).
+const STARTUP: Duration = Duration::from_secs(60);
 
 impl DockerEngine {
     pub(super) async fn observe_containers(
@@ -96,7 +98,8 @@ impl DockerEngine {
             return Ok(());
         }
         match exit.code {
-            Some(126 | 127) => {
+            // Podman's init ends with 1.
+            Some(code) if matches!(code, 126 | 127) || self.podman && code == 1 => {
                 exit.failure = self.complaint_of_init(container).await?.map(LaunchFailure::CommandNotFound);
             }
             Some(137 | 143 | 255) => {
@@ -216,7 +219,8 @@ fn read(found: &ContainerInspectResponse) -> Observation {
                 out_of_memory: state.oom_killed == Some(true) && code != Some(0),
                 failure: None,
                 started_at,
-                finished_at: moment(state.finished_at.as_deref()),
+                // Podman can have them the wrong way round when there is hardly anything between.
+                finished_at: moment(state.finished_at.as_deref()).max(started_at),
             })
         }
         _ => match complaint {
@@ -233,8 +237,9 @@ fn read(found: &ContainerInspectResponse) -> Observation {
 
 /// Whether a daemon that was started at `boot` has ended the container, or its predecessor on its way out.
 fn ended_with_daemon(exit: &Exit, boot: Timestamp) -> bool {
+    let before = if exit.code == Some(255) { STARTUP } else { SHUTDOWN };
     exit.started_at.is_some_and(|started| started < boot)
-        && exit.finished_at.is_none_or(|finished| finished > boot.minus(SHUTDOWN))
+        && exit.finished_at.is_none_or(|finished| finished > boot.minus(before))
 }
 
 #[cfg(test)]
@@ -277,17 +282,18 @@ mod tests {
 
     #[test]
     fn ends_near_a_daemons_start_are_its_own_doing() {
-        let at = Timestamp::from_micros;
-        let exit = |started, finished| Exit {
-            started_at: Some(at(started)),
-            finished_at: Some(at(finished)),
+        let minute = |minute: i64| Timestamp::from_micros(minute * 60_000_000);
+        let exit = |code, started, finished| Exit {
+            code: Some(code),
+            started_at: Some(minute(started)),
+            finished_at: Some(minute(finished)),
             ..Exit::default()
         };
-        let minute = 60_000_000;
-        let boot = at(100 * minute);
-        assert!(ended_with_daemon(&exit(minute, 99 * minute), boot));
-        assert!(ended_with_daemon(&exit(minute, 101 * minute), boot));
-        assert!(!ended_with_daemon(&exit(minute, 2 * minute), boot));
-        assert!(!ended_with_daemon(&exit(101 * minute, 102 * minute), boot));
+        let boot = minute(100);
+        assert!(ended_with_daemon(&exit(137, 1, 95), boot));
+        assert!(ended_with_daemon(&exit(255, 1, 100), boot));
+        assert!(!ended_with_daemon(&exit(255, 1, 95), boot));
+        assert!(!ended_with_daemon(&exit(137, 1, 2), boot));
+        assert!(!ended_with_daemon(&exit(137, 101, 102), boot));
     }
 }

@@ -66,3 +66,102 @@ pub(super) fn render(spec: &LaunchSpec, config: &DockerConfig) -> ContainerCreat
         ..ContainerCreateBody::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        domain::{AttemptId, InstallationId, RunId},
+        engines::{LaunchFile, PullPolicy},
+    };
+
+    fn spec() -> LaunchSpec {
+        let file = |path: &str, secret| LaunchFile {
+            path: path.to_owned(),
+            content: b"file-content".to_vec().into(),
+            mode: 0o400,
+            secret,
+        };
+        LaunchSpec {
+            owner: InstallationId(uuid::Uuid::from_u128(1)),
+            attempt: AttemptId { run: RunId(uuid::Uuid::from_u128(2)), number: 3 },
+            job: "load-orders".to_owned(),
+            project: "default".to_owned(),
+            image: "registry.example.com/load:1".to_owned(),
+            pull: PullPolicy::IfMissing,
+            credentials: None,
+            command: Some(vec!["python".to_owned()]),
+            args: vec!["-m".to_owned(), "load".to_owned()],
+            env: vec![("A".to_owned(), "${b}".into())],
+            files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
+            resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
+            kill_grace: Duration::from_secs(10),
+            deadline: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn everything_asked_for_is_in_the_request_and_no_file() {
+        let config = DockerConfig { network: Some("jobs".to_owned()), ..DockerConfig::default() };
+        let spec = spec();
+        let rendered = serde_json::to_value(render(&spec, &config)).unwrap();
+        assert!(!rendered.to_string().contains("file-content"));
+        let expected = json!({
+            "Image": "registry.example.com/load:1",
+            "Entrypoint": ["python"],
+            "Cmd": ["-m", "load"],
+            "Env": ["A=${b}"],
+            "Labels": {
+                "haulier.owner": "00000000-0000-0000-0000-000000000001",
+                "haulier.run": "00000000-0000-0000-0000-000000000002",
+                "haulier.attempt": "3",
+                "haulier.spec": spec.hash(),
+                "haulier.job": "load-orders",
+                "haulier.project": "default",
+            },
+            "Volumes": {"/run/secrets": {}},
+            "Tty": false,
+            "OpenStdin": false,
+            "StopSignal": "SIGTERM",
+            "StopTimeout": 10,
+            "HostConfig": {
+                "Init": true,
+                "Memory": 268_435_456,
+                "MemorySwap": 268_435_456,
+                "NanoCpus": 500_000_000,
+                "PidsLimit": 4096,
+                "RestartPolicy": {"Name": "no"},
+                "AutoRemove": false,
+                "NetworkMode": "jobs",
+                "SecurityOpt": ["no-new-privileges"],
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "4"}},
+            },
+        });
+        let mut rendered = rendered;
+        without_nulls(&mut rendered);
+        assert_eq!(rendered, expected);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_left_to_the_image() {
+        let mut spec = spec();
+        (spec.command, spec.args) = (None, Vec::new());
+        spec.files.clear();
+        spec.resources = Resources { cpu: None, memory_mb: None, pids: Some(9) };
+        let rendered = render(&spec, &DockerConfig::default());
+        assert_eq!((rendered.entrypoint, rendered.cmd, rendered.volumes), (None, None, None));
+        let host = rendered.host_config.unwrap();
+        assert_eq!((host.memory, host.memory_swap, host.nano_cpus, host.pids_limit), (None, None, None, Some(9)));
+    }
+
+    fn without_nulls(value: &mut serde_json::Value) {
+        if let serde_json::Value::Object(members) = value {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(without_nulls);
+        }
+    }
+}

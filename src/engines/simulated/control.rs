@@ -95,6 +95,12 @@ impl SimulatedControl {
         self.world().starts(name)
     }
 
+    /// How many workloads there are, running or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.world().count()
+    }
+
     /// How often each workload was started, by its name.
     #[must_use]
     pub fn all_starts(&self) -> HashMap<String, u32> {

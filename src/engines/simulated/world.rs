@@ -77,6 +77,10 @@ impl Default for World {
 }
 
 impl World {
+    pub(super) fn count(&self) -> usize {
+        self.workloads.len()
+    }
+
     /// The workload of this launch, if it is there.
     pub(super) fn adopt(&self, spec: &LaunchSpec) -> Result<Option<Handle>, EngineError> {
         let name = spec.name().to_string();

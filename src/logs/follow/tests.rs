@@ -15,6 +15,7 @@ struct Fixture {
     attempt: AttemptId,
     reports: watch::Receiver<Reports>,
     told: watch::Sender<Reports>,
+    ended: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -23,7 +24,13 @@ fn fixture() -> Fixture {
     let store = LogStore::open(dir.path(), LogLimits::default()).unwrap();
     let (told, reports) = watch::channel(Reports::default());
     let attempt = AttemptId { run: RunId::generate(), number: 1 };
-    Fixture { store, _dir: dir, attempt, reports, told, stop: CancellationToken::new() }
+    Fixture { store, _dir: dir, attempt, reports, told, ended: ended(), stop: CancellationToken::new() }
+}
+
+fn ended() -> CancellationToken {
+    let ended = CancellationToken::new();
+    ended.cancel();
+    ended
 }
 
 impl Fixture {
@@ -34,6 +41,7 @@ impl Fixture {
             redactor: Arc::new(Redactor::new([SecretString::from("hunter2")].iter())),
             writer: self.store.writer(self.attempt.run).await.unwrap(),
             reports: self.told.clone(),
+            ended: self.ended.clone(),
             stop: self.stop.clone(),
         }
     }

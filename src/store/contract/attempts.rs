@@ -11,7 +11,10 @@ use crate::{
 };
 
 fn document(value: Value) -> Map<String, Value> {
-    value.as_object().expect("an object").clone()
+    match value {
+        Value::Object(document) => document,
+        other => panic!("{other} is no object"),
+    }
 }
 
 async fn propose(subject: &Subject, id: AttemptId, state: Value) -> Concluded {

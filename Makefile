@@ -1,0 +1,29 @@
+# What people and CI call. Every target works on a fresh Debian machine with Rust: what else it needs, it installs.
+
+.PHONY: help build test lint generate check-generated bench demo docs
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+build: ## Build the binary for use: target/release/haulier
+	cargo build --release --locked
+
+test: ## Run every test, real components included
+	tests/support/test
+
+lint: ## Check format, lints and documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items
+
+generate: ## Write the files that are made from the code
+	cargo run --locked --quiet --all-features -- openapi > openapi/openapi.json
+
+check-generated: ## Check that they are what the code makes
+	cargo run --locked --quiet --all-features -- openapi | diff - openapi/openapi.json
+
+bench: ## Measure, and print the figures as ratios to the raw engine
+	cargo bench --locked
+
+demo: ## Show the whole thing on a real engine
+	docker/demo/run

@@ -1,0 +1,83 @@
+//! The right to work: one service among several has it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{Shared, Term, lease, observer, queue, retention, sweep};
+use crate::store::Leadership;
+
+/// How often a service that does not lead asks whether it may.
+const ASK: Duration = Duration::from_secs(2);
+/// How often the leader looks for what other services stored.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Leads whenever it may, until the service ends.
+pub(super) async fn run(shared: Arc<Shared>) {
+    while !shared.shutdown.is_cancelled() {
+        let leadership = tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            leadership = acquire(&shared) => leadership,
+        };
+        serve_term(&shared, leadership).await;
+    }
+}
+
+async fn acquire(shared: &Shared) -> Leadership {
+    loop {
+        match shared.store.try_lead().await {
+            Ok(Some(leadership)) => return leadership,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database cannot be asked who leads");
+            }
+        }
+        sleep(ASK).await;
+    }
+}
+
+async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
+    let term = Arc::new(Term::default());
+    *shared.term.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Arc::clone(&term));
+    let spawn = |task: futures::future::BoxFuture<'static, ()>| {
+        let end = term.end.clone();
+        term.tasks.spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = task => {}
+            }
+        });
+    };
+    for (name, entry) in shared.engines.iter() {
+        spawn(Box::pin(observer::run(name.to_owned(), entry.clone())));
+    }
+    spawn(Box::pin(take_up(Arc::clone(shared))));
+    spawn(Box::pin(queue::run(Arc::clone(shared))));
+    spawn(Box::pin(lease::run(Arc::clone(shared))));
+    spawn(Box::pin(sweep::run(Arc::clone(shared))));
+    spawn(Box::pin(retention::run(Arc::clone(shared))));
+    tokio::select! {
+        () = shared.shutdown.cancelled() => {}
+        () = leadership.lost() => tracing::warn!("another service may lead now: this one stops launching and watching"),
+    }
+    // The right is given back only when nothing of this term runs any more.
+    *shared.term.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    term.end.cancel();
+    term.tasks.close();
+    term.tasks.wait().await;
+}
+
+/// Takes up what an earlier service left; and, where several share the database, what others store.
+async fn take_up(shared: Arc<Shared>) {
+    loop {
+        let done = shared.take_up().await;
+        if let Err(error) = &done {
+            tracing::error!(error = error as &dyn std::error::Error, "live attempts could not be read");
+        }
+        if done.is_ok() && !shared.store.is_shared() {
+            return;
+        }
+        shared.queue_changed.notify_one();
+        sleep(LOOK).await;
+    }
+}
