@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Session, Store, StoreError,
-    session::{Row, values},
+    session::{Row, Statement, values},
 };
 use crate::domain::{AttemptId, JobId, ProjectId, RunId, Timestamp};
 
@@ -212,11 +212,12 @@ impl NamedLimits {
 
     /// Takes it for this run.
     async fn take(&mut self, session: &mut Session, job: JobId, run: RunId) -> Result<(), StoreError> {
-        for (limit, weight) in &self.of_job[&job] {
+        let uses = &self.of_job[&job];
+        for (limit, weight) in uses {
             self.free.entry(*limit).and_modify(|free| *free -= weight);
-            hold(session, *limit, run, *weight).await?;
         }
-        Ok(())
+        let held = uses.iter().map(|(limit, weight)| holding(*limit, run, *weight)).collect();
+        session.execute_all(held).await.map(|_| ())
     }
 
     async fn load(&mut self, session: &mut Session, job: JobId) -> Result<Vec<(Uuid, i64)>, StoreError> {
@@ -238,9 +239,8 @@ impl NamedLimits {
     }
 }
 
-async fn hold(session: &mut Session, limit: Uuid, run: RunId, weight: i64) -> Result<(), StoreError> {
-    let sql = "INSERT INTO slots (limit_id, run_id, weight) VALUES ($1, $2, $3)";
-    session.execute(sql, values![limit, run, weight]).await.map(|_| ())
+fn holding(limit: Uuid, run: RunId, weight: i64) -> Statement {
+    ("INSERT INTO slots (limit_id, run_id, weight) VALUES ($1, $2, $3)", values![limit, run, weight])
 }
 
 /// Starts a run; `None` when somebody has stopped it meanwhile (on PostgreSQL, that takes no part in the order here).
@@ -257,22 +257,20 @@ async fn start(session: &mut Session, candidate: Candidate, now: Timestamp) -> R
     if moved != 1 {
         return Ok(None);
     }
-    hold(session, candidate.job.0, candidate.run, 1).await?;
-    session
-        .execute(
-            "INSERT INTO attempts (run_id, number, slice, engine, phase, nonce, state_version, created_at) \
-             VALUES ($1, $2, $3, $4, 'intended', $5, (SELECT MAX(version) FROM job_states WHERE job_id = $6), $7)",
-            values![
-                candidate.run,
-                attempt.number,
-                candidate.slice,
-                candidate.engine.as_str(),
-                fresh_nonce(),
-                candidate.job,
-                now
-            ],
-        )
-        .await?;
+    let intent = (
+        "INSERT INTO attempts (run_id, number, slice, engine, phase, nonce, state_version, created_at) \
+         VALUES ($1, $2, $3, $4, 'intended', $5, (SELECT MAX(version) FROM job_states WHERE job_id = $6), $7)",
+        values![
+            candidate.run,
+            attempt.number,
+            candidate.slice,
+            candidate.engine.as_str(),
+            fresh_nonce(),
+            candidate.job,
+            now
+        ],
+    );
+    session.execute_all(vec![holding(candidate.job.0, candidate.run, 1), intent]).await?;
     Ok(Some(Admitted { attempt, project: candidate.project, engine: candidate.engine }))
 }
 

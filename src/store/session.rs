@@ -230,6 +230,22 @@ impl Session {
         on_either!(self, sql, values, |query, connection, _row| Ok(query?.execute(connection).await?.rows_affected()))
     }
 
+    /// Runs statements one after the other, on SQLite without coming back in between; the number of rows they changed.
+    pub(super) async fn execute_all(&mut self, statements: Vec<Statement>) -> Result<u64, StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            let (sql, values) = joined(statements);
+            let sql = AssertSqlSafe(sql);
+            return on_either!(self, sql, values, |query, connection, _row| {
+                Ok(query?.execute(connection).await?.rows_affected())
+            });
+        }
+        let mut changed = 0;
+        for (sql, values) in statements {
+            changed += self.execute(sql, values).await?;
+        }
+        Ok(changed)
+    }
+
     /// All rows.
     pub(super) async fn all(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         on_either!(self, sql, values, |query, connection, row| {
@@ -271,6 +287,23 @@ impl Session {
     }
 }
 
+/// Statements as one text, their values numbered through.
+fn joined(statements: Vec<Statement>) -> (String, Vec<Value>) {
+    let (mut text, mut all) = (String::new(), Vec::new());
+    for (sql, values) in statements {
+        let mut parts = sql.split('$');
+        text += parts.next().unwrap_or_default();
+        for part in parts {
+            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let number = part[..digits].parse().unwrap_or(0) + all.len();
+            text += &format!("${number}{}", &part[digits..]);
+        }
+        text += ";";
+        all.extend(values);
+    }
+    (text, all)
+}
+
 fn bound<'q, DB>(
     sql: impl sqlx::SqlSafeStr,
     values: Vec<Value>,
@@ -299,5 +332,22 @@ where
     Ok(sqlx::query_with(sql, arguments))
 }
 
+/// A statement and the values for its `$1`, `$2`, …
+pub(super) type Statement = (&'static str, Vec<Value>);
+
 /// What a piece of database work is, when it is handed around.
 pub(super) type Work<'s, T> = BoxFuture<'s, Result<T, StoreError>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_statements_keep_their_values_apart() {
+        let first = ("INSERT INTO a VALUES ($1, $2)", values![1_i64, "x"]);
+        let second = ("UPDATE b SET c = $2 WHERE d = $1 AND e = $12", values![2_i64]);
+        let (sql, values) = joined(vec![first, second]);
+        assert_eq!(sql, "INSERT INTO a VALUES ($1, $2);UPDATE b SET c = $4 WHERE d = $3 AND e = $14;");
+        assert_eq!(values.len(), 3);
+    }
+}
