@@ -1,6 +1,9 @@
 //! Real containers: runs through the service beside the same containers made by hand.
 
-use std::{env, time::Instant};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
@@ -67,7 +70,7 @@ impl RawDocker {
     /// Waits until the service has cleaned up after a run.
     async fn gone(&self, run: &str) {
         while self.docker.inspect_container(&workload(run), None).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -135,6 +138,7 @@ pub async fn added(bench: &Bench, docker: &RawDocker, table: &mut Table) {
             if let Ok(found) = docker.docker.inspect_container(&workload(&run), None).await {
                 break Timestamp::parse(&found.created.expect("a time")).expect("a time");
             }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         };
         added.push(created.since(sent).as_secs_f64() * 1000.0);
         connection.wait(&run).await;

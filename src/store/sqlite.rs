@@ -153,19 +153,37 @@ async fn run_writer(mut session: Session, mut writes: mpsc::Receiver<Box<dyn Wri
 
 /// Runs the waiting writes in one transaction, and takes in those that come meanwhile.
 ///
-/// Writes seldom fail, so they go without savepoints at first. When one fails, all is undone and done again with a
-/// savepoint for each, so that it undoes only its own.
+/// Writes seldom fail, so they go without savepoints at first, and their statements may wait for each other. When
+/// anything fails, all is undone and done again with a savepoint for each write, so that it undoes only its own.
 async fn run_group(
     session: &mut Session,
     group: &mut Vec<Box<dyn Write>>,
     writes: &mut mpsc::Receiver<Box<dyn Write>>,
 ) -> Result<(), StoreError> {
-    session.control("BEGIN IMMEDIATE").await?;
+    session.let_wait(true);
+    let together = run_together(session, group, writes).await;
+    session.let_wait(false);
+    if together {
+        return Ok(());
+    }
+    // There may be none to undo.
+    let _ = session.control("ROLLBACK").await;
+    run_apart(session, group).await
+}
+
+/// Whether all of it is committed.
+async fn run_together(
+    session: &mut Session,
+    group: &mut Vec<Box<dyn Write>>,
+    writes: &mut mpsc::Receiver<Box<dyn Write>>,
+) -> bool {
+    if session.execute_all(vec![("BEGIN IMMEDIATE", Vec::new())]).await.is_err() {
+        return false;
+    }
     let mut next = 0;
     while next < group.len() {
         if !group[next].run(session).await {
-            session.control("ROLLBACK").await?;
-            return run_apart(session, group).await;
+            return false;
         }
         next += 1;
         while group.len() < GROUP
@@ -174,7 +192,7 @@ async fn run_group(
             group.push(write);
         }
     }
-    commit(session).await
+    session.control("COMMIT").await.is_ok()
 }
 
 async fn run_apart(session: &mut Session, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
@@ -185,7 +203,11 @@ async fn run_apart(session: &mut Session, group: &mut [Box<dyn Write>]) -> Resul
             return Err(error);
         }
     }
-    commit(session).await
+    let committed = session.control("COMMIT").await;
+    if committed.is_err() {
+        let _ = session.control("ROLLBACK").await;
+    }
+    committed
 }
 
 async fn run_one(session: &mut Session, write: &mut Box<dyn Write>) -> Result<(), StoreError> {
@@ -194,12 +216,4 @@ async fn run_one(session: &mut Session, write: &mut Box<dyn Write>) -> Result<()
         session.control("ROLLBACK TO one").await?;
     }
     session.control("RELEASE one").await
-}
-
-async fn commit(session: &mut Session) -> Result<(), StoreError> {
-    let committed = session.control("COMMIT").await;
-    if committed.is_err() {
-        let _ = session.control("ROLLBACK").await;
-    }
-    committed
 }
