@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::{
     Session, Store, StoreError,
-    session::{Row, values},
+    session::{Row, Statement, values},
 };
 use crate::domain::{AttemptId, JobId, ProjectId, RunId, Timestamp};
 
 /// PostgreSQL's advisory lock under which slots are handed out.
-const ADMISSION_LOCK: i64 = 0x6861_756c_6965_7201;
+pub(super) const ADMISSION_LOCK: i64 = 0x6861_756c_6965_7201;
 /// How many runs one transaction admits at the most; more wait for the next round.
 const MOST_AT_ONCE: usize = 200;
 /// How many jobs' queues one round looks at.
@@ -107,10 +107,15 @@ pub(super) async fn admit(
         if admitted.len() == MOST_AT_ONCE {
             break;
         }
-        if candidate.shares_limits && !limits.take(session, candidate.job, candidate.run).await? {
+        if candidate.shares_limits && !limits.fit(session, candidate.job).await? {
             continue;
         }
-        admitted.push(start(session, candidate, now).await?);
+        let (job, run, shares_limits) = (candidate.job, candidate.run, candidate.shares_limits);
+        let Some(one) = start(session, candidate, now).await? else { continue };
+        if shares_limits {
+            limits.take(session, job, run).await?;
+        }
+        admitted.push(one);
     }
     Ok(admitted)
 }
@@ -186,35 +191,40 @@ struct NamedLimits {
 }
 
 impl NamedLimits {
-    /// Takes what the run needs of each limit of its job, or of none.
+    /// Whether there is what a run of the job needs of each of its limits.
     ///
     /// A limit that cannot serve the first who waits for it serves nobody behind: else a heavy run would be overtaken
     /// by light ones for ever.
-    async fn take(&mut self, session: &mut Session, job: JobId, run: RunId) -> Result<bool, StoreError> {
+    async fn fit(&mut self, session: &mut Session, job: JobId) -> Result<bool, StoreError> {
         if !self.of_job.contains_key(&job) {
             let uses = self.load(session, job).await?;
             self.of_job.insert(job, uses);
         }
         let uses = &self.of_job[&job];
         let fits = uses.iter().all(|(limit, weight)| self.free[limit] >= *weight);
-        for (limit, weight) in uses {
-            let free = self.free.entry(*limit).or_default();
-            if fits {
-                *free -= weight;
-                hold(session, *limit, run, *weight).await?;
-            } else if *free < *weight {
-                *free = 0;
+        if !fits {
+            for (limit, weight) in uses {
+                self.free.entry(*limit).and_modify(|free| *free = if *free < *weight { 0 } else { *free });
             }
         }
         Ok(fits)
     }
 
+    /// Takes it for this run.
+    async fn take(&mut self, session: &mut Session, job: JobId, run: RunId) -> Result<(), StoreError> {
+        let uses = &self.of_job[&job];
+        for (limit, weight) in uses {
+            self.free.entry(*limit).and_modify(|free| *free -= weight);
+        }
+        let held = uses.iter().map(|(limit, weight)| holding(*limit, run, *weight)).collect();
+        session.execute_all(held).await.map(|_| ())
+    }
+
     async fn load(&mut self, session: &mut Session, job: JobId) -> Result<Vec<(Uuid, i64)>, StoreError> {
         let rows = session
             .all(
-                "SELECT job_limits.limit_id, job_limits.weight, limits.capacity - COALESCE((SELECT SUM(slots.weight) \
-                 FROM slots WHERE slots.limit_id = limits.id), 0) AS free \
-                 FROM job_limits JOIN limits ON limits.id = job_limits.limit_id WHERE job_limits.job_id = $1",
+                "SELECT job_limits.limit_id, job_limits.weight, CAST(limits.capacity - COALESCE((SELECT \
+                 SUM(slots.weight) FROM slots WHERE slots.limit_id = limits.id), 0) AS BIGINT) AS free FROM job_limits JOIN limits ON limits.id = job_limits.limit_id WHERE job_limits.job_id = $1",
                 values![job],
             )
             .await?;
@@ -229,12 +239,12 @@ impl NamedLimits {
     }
 }
 
-async fn hold(session: &mut Session, limit: Uuid, run: RunId, weight: i64) -> Result<(), StoreError> {
-    let sql = "INSERT INTO slots (limit_id, run_id, weight) VALUES ($1, $2, $3)";
-    session.execute(sql, values![limit, run, weight]).await.map(|_| ())
+fn holding(limit: Uuid, run: RunId, weight: i64) -> Statement {
+    ("INSERT INTO slots (limit_id, run_id, weight) VALUES ($1, $2, $3)", values![limit, run, weight])
 }
 
-async fn start(session: &mut Session, candidate: Candidate, now: Timestamp) -> Result<Admitted, StoreError> {
+/// Starts a run; `None` when somebody has stopped it meanwhile (on PostgreSQL, that takes no part in the order here).
+async fn start(session: &mut Session, candidate: Candidate, now: Timestamp) -> Result<Option<Admitted>, StoreError> {
     let attempt = AttemptId { run: candidate.run, number: candidate.attempt + 1 };
     // The same condition that made it a candidate: `Lifecycle::admit` takes a queued run that nobody wants to stop.
     let moved = session
@@ -245,25 +255,23 @@ async fn start(session: &mut Session, candidate: Candidate, now: Timestamp) -> R
         )
         .await?;
     if moved != 1 {
-        return Err(StoreError::corrupt("a queued run"));
+        return Ok(None);
     }
-    hold(session, candidate.job.0, candidate.run, 1).await?;
-    session
-        .execute(
-            "INSERT INTO attempts (run_id, number, slice, engine, phase, nonce, state_version, created_at) \
-             VALUES ($1, $2, $3, $4, 'intended', $5, (SELECT MAX(version) FROM job_states WHERE job_id = $6), $7)",
-            values![
-                candidate.run,
-                attempt.number,
-                candidate.slice,
-                candidate.engine.as_str(),
-                fresh_nonce(),
-                candidate.job,
-                now
-            ],
-        )
-        .await?;
-    Ok(Admitted { attempt, project: candidate.project, engine: candidate.engine })
+    let intent = (
+        "INSERT INTO attempts (run_id, number, slice, engine, phase, nonce, state_version, created_at) \
+         VALUES ($1, $2, $3, $4, 'intended', $5, (SELECT MAX(version) FROM job_states WHERE job_id = $6), $7)",
+        values![
+            candidate.run,
+            attempt.number,
+            candidate.slice,
+            candidate.engine.as_str(),
+            fresh_nonce(),
+            candidate.job,
+            now
+        ],
+    );
+    session.execute_all(vec![holding(candidate.job.0, candidate.run, 1), intent]).await?;
+    Ok(Some(Admitted { attempt, project: candidate.project, engine: candidate.engine }))
 }
 
 /// 96 random bits: data that a script echoes cannot guess them.

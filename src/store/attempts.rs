@@ -4,7 +4,7 @@ use super::{
     Admitted, Session, Store, StoreError,
     admission::admit,
     jobs::revision_from,
-    runs::{add_event, free_slots, load, lock, run_columns, run_from, save},
+    runs::{add_event, freeing_slots, load, lock, run_columns, run_from, save},
     session::{Row, json_text, values},
     states,
 };
@@ -65,8 +65,13 @@ fn attempt_from(row: &Row, run: RunId) -> Result<Attempt, StoreError> {
     })
 }
 
-const ATTEMPT: &str = "SELECT number, slice, engine, phase, handle, execution, nonce, state_version, created_at, \
-                       started_at, ended_at, exit_code, error FROM attempts WHERE run_id = $1 AND number = $2";
+macro_rules! attempt_columns {
+    () => {
+        "number, slice, engine, phase, handle, execution, nonce, created_at, started_at, ended_at, exit_code, error"
+    };
+}
+
+const ATTEMPT: &str = concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE run_id = $1 AND number = $2");
 
 impl Store {
     /// All attempts of a run, the first first.
@@ -74,9 +79,9 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn attempts(&self, run: RunId) -> Result<Vec<Attempt>, StoreError> {
-        let sql = "SELECT number, slice, engine, phase, handle, execution, nonce, created_at, started_at, ended_at, \
-                   exit_code, error FROM attempts WHERE run_id = $1 ORDER BY number LIMIT 10000";
-        let rows = self.read().await?.all(sql, values![run]).await?;
+        const SQL: &str =
+            concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE run_id = $1 ORDER BY number LIMIT 10000");
+        let rows = self.read().await?.all(SQL, values![run]).await?;
         rows.iter().map(|row| attempt_from(row, run)).collect()
     }
 
@@ -104,18 +109,21 @@ impl Store {
     /// The database failed.
     pub async fn launch_plan(&self, id: AttemptId) -> Result<Option<LaunchPlan>, StoreError> {
         let mut session = self.read().await?;
-        let Some(run) = load(&mut session, id.run).await? else { return Ok(None) };
+        const RUN: &str = concat!("SELECT ", run_columns!(), ", runs.env FROM runs WHERE id = $1");
+        const WITH_STATE: &str = concat!(
+            "SELECT ",
+            attempt_columns!(),
+            ", (SELECT document FROM job_states WHERE job_id = $3 AND version = state_version) AS state \
+             FROM attempts WHERE run_id = $1 AND number = $2"
+        );
+        let Some(row) = session.first(RUN, values![id.run]).await? else { return Ok(None) };
+        let (run, env) = (run_from(&row)?, row.get("env")?);
         if run.life.attempt != id.number || run.life.phase.is_terminal() {
             return Ok(None);
         }
-        let Some(row) = session.first(ATTEMPT, values![id.run, id.number]).await? else { return Ok(None) };
-        let attempt = attempt_from(&row, id.run)?;
-        let state = match row.get::<Option<i64>>("state_version")? {
-            Some(version) => states::document(&mut session, run.job, version).await?,
-            None => None,
-        };
-        let env = session.first("SELECT env FROM runs WHERE id = $1", values![id.run]).await?;
-        let env = env.map_or(Ok(None), |row| row.get("env"))?;
+        let row = session.first(WITH_STATE, values![id.run, id.number, run.job]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let (attempt, state) = (attempt_from(&row, id.run)?, row.get("state")?);
         let sql = "SELECT job_id, number, spec, config, created_at, created_by FROM revisions \
                    WHERE job_id = $1 AND number = $2";
         let row = session.first(sql, values![run.job, run.revision]).await?;
@@ -240,19 +248,13 @@ async fn conclude(
     if let Some(output) = &reports.output {
         run.output = Some(json_text(output)?);
     }
-    session
-        .execute(
-            "UPDATE attempts SET phase = 'ended', ended_at = $1, exit_code = $2, error = $3 \
-             WHERE run_id = $4 AND number = $5",
-            values![
-                now,
-                result.exit_code,
-                result.verdict.as_ref().err().map(json_text).transpose()?,
-                id.run,
-                id.number
-            ],
-        )
-        .await?;
+    let error = result.verdict.as_ref().err().map(json_text).transpose()?;
+    let ending = (
+        "UPDATE attempts SET phase = 'ended', ended_at = $1, exit_code = $2, error = $3 \
+         WHERE run_id = $4 AND number = $5",
+        values![now, result.exit_code, error, id.run, id.number],
+    );
+    session.execute_all(vec![ending, freeing_slots(run.id)]).await?;
     match conclusion {
         Conclusion::End(error) => {
             run.finished_at = Some(now);
@@ -270,13 +272,13 @@ async fn conclude(
             add_event(session, run.id, now, kind, Some(id.number), &detail).await?;
         }
     }
-    free_slots(session, run.id).await?;
     if !save(session, before, &run).await? {
         return Err(StoreError::corrupt("a run that changed while it was locked"));
     }
     let admitted = admit(session, None, now).await?;
-    // The run itself may have been admitted again at once.
-    let run = load(session, id.run).await?.unwrap_or(run);
+    if admitted.iter().any(|one| one.attempt.run == run.id) {
+        run = load(session, id.run).await?.unwrap_or(run);
+    }
     Ok(Some(Concluded { run, admitted }))
 }
 

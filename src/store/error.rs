@@ -9,7 +9,13 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("the database schema could not be brought up to date")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A newer version has been at work on the database: its schema has this migration, which this version lacks.
+    #[error(
+        "the database has the schema of a newer version (migration {0}): use that version, or restore the backup from \
+         before the upgrade"
+    )]
+    NewerSchema(i64),
     /// Something is stored that this version cannot read.
     #[error("what is stored as {0} cannot be read: was a newer version of the service at work here?")]
     Corrupt(String),
@@ -22,6 +28,15 @@ pub enum StoreError {
     /// The address of the database cannot be used.
     #[error("{0}")]
     Address(String),
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::VersionMissing(version) => Self::NewerSchema(version),
+            error => Self::Migrate(error),
+        }
+    }
 }
 
 impl StoreError {

@@ -139,7 +139,8 @@ impl Store {
     }
 
     /// What a queued run waits for: each full limit by name (`None` = the job's own `max_parallel`), its capacity, and
-    /// who holds it; and the run's place among the job's ready runs, from 1.
+    /// who holds it; and the run's place among the job's ready runs, from 1, counted up
+    /// to 1,001.
     ///
     /// # Errors
     /// The database failed.
@@ -171,7 +172,7 @@ impl Store {
         }
         let sql = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM runs WHERE phase = 'queued' AND hold_until IS NULL \
                    AND job_id = $1 AND (priority > $2 OR (priority = $2 AND (queued_at < $3 \
-                   OR (queued_at = $3 AND id < $4)))) LIMIT 10000) AS ahead";
+                   OR (queued_at = $3 AND id < $4)))) LIMIT 1000) AS ahead";
         let ahead = session.count(sql, values![run.job, run.priority, run.queued_at, run.id]).await?;
         Ok((blockers, u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1)))
     }

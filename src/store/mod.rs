@@ -9,6 +9,7 @@
 mod admission;
 mod attempts;
 mod audit;
+#[doc(hidden)]
 pub mod contract;
 mod error;
 mod jobs;

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{
     Session, Store, StoreError,
-    session::{Dialect, Row, json_text, values},
+    session::{Dialect, Row, Statement, json_text, values},
 };
 use crate::domain::{
     Lifecycle, LogSummary, Name, Phase, ProjectId, Run, RunEventKind, RunId, StopCause, Timestamp, WaitReason,
@@ -125,8 +125,9 @@ pub(super) async fn save(session: &mut Session, before: Lifecycle, run: &Run) ->
     Ok(changed == 1)
 }
 
-pub(super) async fn free_slots(session: &mut Session, run: RunId) -> Result<(), StoreError> {
-    session.execute("DELETE FROM slots WHERE run_id = $1", values![run]).await.map(|_| ())
+/// Frees what the run holds.
+pub(super) fn freeing_slots(run: RunId) -> Statement {
+    ("DELETE FROM slots WHERE run_id = $1", values![run])
 }
 
 pub(super) async fn add_event(
@@ -146,21 +147,12 @@ pub(super) async fn add_event(
         .map(|_| ())
 }
 
-pub(super) async fn add_labels(
-    session: &mut Session,
-    run: &Run,
-    labels: &IndexMap<String, String>,
-    prefix: &str,
-) -> Result<(), StoreError> {
-    for (label, value) in labels {
-        session
-            .execute(
-                "INSERT INTO run_labels (project_id, label, value, run_id) VALUES ($1, $2, $3, $4)",
-                values![run.project, format!("{prefix}{label}"), value.as_str(), run.id],
-            )
-            .await?;
-    }
-    Ok(())
+/// Makes the run findable by these labels.
+pub(super) fn adding_labels(run: &Run, labels: &IndexMap<String, String>, prefix: &str) -> Vec<Statement> {
+    let sql = "INSERT INTO run_labels (project_id, label, value, run_id) VALUES ($1, $2, $3, $4)";
+    let values =
+        |(label, value): (&String, &String)| values![run.project, format!("{prefix}{label}"), value.as_str(), run.id];
+    labels.iter().map(|label| (sql, values(label))).collect()
 }
 
 impl Store {

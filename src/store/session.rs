@@ -4,8 +4,8 @@
 
 use futures::future::BoxFuture;
 use sqlx::{
-    AssertSqlSafe, Decode, Postgres, Row as _, Sqlite, SqliteConnection, Transaction, Type, pool::PoolConnection,
-    postgres::PgRow, sqlite::SqliteRow,
+    AssertSqlSafe, Decode, Postgres, Row as _, SqlSafeStr as _, SqlStr, Sqlite, SqliteConnection, Transaction, Type,
+    pool::PoolConnection, postgres::PgRow, sqlite::SqliteRow,
 };
 use uuid::Uuid;
 
@@ -18,10 +18,19 @@ pub struct Session(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    SqliteWriter(SqliteConnection),
+    SqliteWriter(SqliteWriter),
     SqliteReader(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
     PostgresTransaction(Transaction<'static, Postgres>),
+}
+
+#[derive(Debug)]
+struct SqliteWriter {
+    connection: SqliteConnection,
+    /// Whether statements may wait for the next one to go along with. Then a failure shows up later, perhaps in the
+    /// work of somebody else: whoever lets them wait must be ready to do all of it again.
+    may_wait: bool,
+    waiting: Vec<Statement>,
 }
 
 /// Which of the two it is, for the few statements that differ.
@@ -166,6 +175,7 @@ macro_rules! on_either {
     ($session:expr, $sql:expr, $values:expr, |$query:ident, $connection:ident, $wrap:ident| $body:expr) => {
         match &mut $session.0 {
             Inner::SqliteWriter(connection) => {
+                let connection = &mut connection.connection;
                 let ($query, $connection, $wrap) = (bound::<Sqlite>($sql, $values), connection, Row::Sqlite);
                 $body
             }
@@ -187,7 +197,7 @@ macro_rules! on_either {
 
 impl Session {
     pub(super) const fn sqlite_writer(connection: SqliteConnection) -> Self {
-        Self(Inner::SqliteWriter(connection))
+        Self(Inner::SqliteWriter(SqliteWriter { connection, may_wait: false, waiting: Vec::new() }))
     }
 
     pub(super) const fn sqlite_reader(connection: PoolConnection<Sqlite>) -> Self {
@@ -213,7 +223,7 @@ impl Session {
     /// The writer's connection, to close it.
     pub(super) fn into_sqlite_writer(self) -> Option<SqliteConnection> {
         match self.0 {
-            Inner::SqliteWriter(connection) => Some(connection),
+            Inner::SqliteWriter(writer) => Some(writer.connection),
             _ => None,
         }
     }
@@ -225,13 +235,70 @@ impl Session {
         }
     }
 
+    /// Lets statements wait for the next one from now on, or no more. Those that wait already are forgotten.
+    pub(super) fn let_wait(&mut self, may_wait: bool) {
+        if let Inner::SqliteWriter(writer) = &mut self.0 {
+            writer.may_wait = may_wait;
+            writer.waiting.clear();
+        }
+    }
+
     /// Runs a statement; the number of rows it changed.
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        let waiting = self.take_waiting();
+        if !waiting.is_empty() {
+            self.execute_joined(waiting).await?;
+        }
         on_either!(self, sql, values, |query, connection, _row| Ok(query?.execute(connection).await?.rows_affected()))
+    }
+
+    /// Runs statements one after the other that nobody waits for. On SQLite each way there and back counts, so they go
+    /// in one, and if they may, along with the next statement.
+    pub(super) async fn execute_all(&mut self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Inner::SqliteWriter(writer) if writer.may_wait => {
+                writer.waiting.extend(statements);
+                Ok(())
+            }
+            Inner::SqliteWriter(_) | Inner::SqliteReader(_) => self.execute_joined(statements).await,
+            Inner::Postgres(_) | Inner::PostgresTransaction(_) => {
+                for (sql, values) in statements {
+                    self.execute(sql, values).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn execute_joined(&mut self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        let (sql, values) = joined(statements);
+        on_either!(self, AssertSqlSafe(sql), values, |query, connection, _row| {
+            query?.execute(connection).await?;
+            Ok(())
+        })
+    }
+
+    fn take_waiting(&mut self) -> Vec<Statement> {
+        match &mut self.0 {
+            Inner::SqliteWriter(writer) => std::mem::take(&mut writer.waiting),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The query, with the statements before it that wait for it.
+    fn with_waiting(&mut self, sql: &'static str, values: Vec<Value>) -> (SqlStr, Vec<Value>) {
+        let mut statements = self.take_waiting();
+        if statements.is_empty() {
+            return (SqlStr::from_static(sql), values);
+        }
+        statements.push((sql, values));
+        let (sql, values) = joined(statements);
+        (AssertSqlSafe(sql).into_sql_str(), values)
     }
 
     /// All rows.
     pub(super) async fn all(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let (sql, values) = self.with_waiting(sql, values);
         on_either!(self, sql, values, |query, connection, row| {
             Ok(query?.fetch_all(connection).await?.into_iter().map(row).collect())
         })
@@ -239,6 +306,10 @@ impl Session {
 
     /// All rows of a statement that was put together from fixed parts (never from what a user wrote).
     pub(super) async fn all_built(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let waiting = self.take_waiting();
+        if !waiting.is_empty() {
+            self.execute_joined(waiting).await?;
+        }
         let sql = AssertSqlSafe(sql);
         on_either!(self, sql, values, |query, connection, row| {
             Ok(query?.fetch_all(connection).await?.into_iter().map(row).collect())
@@ -247,6 +318,7 @@ impl Session {
 
     /// The first row, if there is one.
     pub(super) async fn first(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
+        let (sql, values) = self.with_waiting(sql, values);
         on_either!(self, sql, values, |query, connection, row| Ok(query?.fetch_optional(connection).await?.map(row)))
     }
 
@@ -258,7 +330,9 @@ impl Session {
 
     /// Transaction control on the SQLite writer.
     pub(super) async fn control(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        self.execute(sql, Vec::new()).await.map(|_| ())
+        let mut statements = self.take_waiting();
+        statements.push((sql, Vec::new()));
+        self.execute_joined(statements).await
     }
 
     /// On PostgreSQL, makes transactions that decide about the same things go one after the other. SQLite has one
@@ -269,6 +343,23 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Statements as one text, their values numbered through.
+fn joined(statements: Vec<Statement>) -> (String, Vec<Value>) {
+    let (mut text, mut all) = (String::new(), Vec::new());
+    for (sql, values) in statements {
+        let mut parts = sql.split('$');
+        text += parts.next().unwrap_or_default();
+        for part in parts {
+            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let number = part[..digits].parse().unwrap_or(0) + all.len();
+            text += &format!("${number}{}", &part[digits..]);
+        }
+        text += ";";
+        all.extend(values);
+    }
+    (text, all)
 }
 
 fn bound<'q, DB>(
@@ -299,5 +390,22 @@ where
     Ok(sqlx::query_with(sql, arguments))
 }
 
+/// A statement and the values for its `$1`, `$2`, …
+pub(super) type Statement = (&'static str, Vec<Value>);
+
 /// What a piece of database work is, when it is handed around.
 pub(super) type Work<'s, T> = BoxFuture<'s, Result<T, StoreError>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_statements_keep_their_values_apart() {
+        let first = ("INSERT INTO a VALUES ($1, $2)", values![1_i64, "x"]);
+        let second = ("UPDATE b SET c = $2 WHERE d = $1 AND e = $12", values![2_i64]);
+        let (sql, values) = joined(vec![first, second]);
+        assert_eq!(sql, "INSERT INTO a VALUES ($1, $2);UPDATE b SET c = $4 WHERE d = $3 AND e = $14;");
+        assert_eq!(values.len(), 3);
+    }
+}

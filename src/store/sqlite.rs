@@ -22,7 +22,8 @@ pub(super) struct Sqlite {
     readers: SqlitePool,
     writes: Mutex<Option<mpsc::Sender<Box<dyn Write>>>>,
     sender: mpsc::WeakSender<Box<dyn Write>>,
-    writer: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// Answered when the writer has ended.
+    writer: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Sqlite {
@@ -41,6 +42,8 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
             .pragma("journal_size_limit", "67108864")
+            // Pages that change again and again are put in their place less often.
+            .pragma("wal_autocheckpoint", "4000")
             .pragma("temp_store", "memory")
             .disable_statement_logging();
         let mut connection = options.connect().await?;
@@ -48,12 +51,14 @@ impl Sqlite {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
+            // A file does not go away like a server does.
+            .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
             .idle_timeout(Duration::from_secs(60))
             .connect_lazy_with(options.read_only(true).create_if_missing(false));
         let (sender, receiver) = mpsc::channel(QUEUE);
         let weak = sender.downgrade();
-        let writer = tokio::spawn(run_writer(Session::sqlite_writer(connection), receiver));
+        let writer = start_writer(Session::sqlite_writer(connection), receiver)?;
         Ok(Self { readers, writes: Mutex::new(Some(sender)), sender: weak, writer: Mutex::new(Some(writer)) })
     }
 
@@ -85,7 +90,7 @@ impl Sqlite {
 
 /// A write that waits for the writer, whatever the type of its answer.
 trait Write: Send {
-    /// Does the work and keeps its answer; whether it succeeded.
+    /// Does the work and keeps its answer in place of any before; whether it succeeded.
     fn run<'s>(&'s mut self, session: &'s mut Session) -> BoxFuture<'s, bool>;
     /// Tells the caller, once it is known whether the commit held.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
@@ -117,6 +122,19 @@ where
     }
 }
 
+/// Starts the writer on a thread of its own: each statement goes to SQLite's thread and back, which a thread that does
+/// nothing else follows much faster than one that serves requests too.
+fn start_writer(session: Session, writes: mpsc::Receiver<Box<dyn Write>>) -> Result<oneshot::Receiver<()>, StoreError> {
+    let (ended, end) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(sqlx::Error::Io)?;
+    let run = move || {
+        runtime.block_on(run_writer(session, writes));
+        let _ = ended.send(());
+    };
+    std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run).map_err(sqlx::Error::Io)?;
+    Ok(end)
+}
+
 async fn run_writer(mut session: Session, mut writes: mpsc::Receiver<Box<dyn Write>>) {
     let mut group = Vec::with_capacity(GROUP);
     while writes.recv_many(&mut group, GROUP).await > 0 {
@@ -133,20 +151,39 @@ async fn run_writer(mut session: Session, mut writes: mpsc::Receiver<Box<dyn Wri
     }
 }
 
-/// Runs the waiting writes in one transaction, and takes in those that come meanwhile. Each has a savepoint, so that
-/// one that fails undoes only its own.
+/// Runs the waiting writes in one transaction, and takes in those that come meanwhile.
+///
+/// Writes seldom fail, so they go without savepoints at first, and their statements may wait for each other. When
+/// anything fails, all is undone and done again with a savepoint for each write, so that it undoes only its own.
 async fn run_group(
     session: &mut Session,
     group: &mut Vec<Box<dyn Write>>,
     writes: &mut mpsc::Receiver<Box<dyn Write>>,
 ) -> Result<(), StoreError> {
-    session.control("BEGIN IMMEDIATE").await?;
+    session.let_wait(true);
+    let together = run_together(session, group, writes).await;
+    session.let_wait(false);
+    if together {
+        return Ok(());
+    }
+    // There may be none to undo.
+    let _ = session.control("ROLLBACK").await;
+    run_apart(session, group).await
+}
+
+/// Whether all of it is committed.
+async fn run_together(
+    session: &mut Session,
+    group: &mut Vec<Box<dyn Write>>,
+    writes: &mut mpsc::Receiver<Box<dyn Write>>,
+) -> bool {
+    if session.execute_all(vec![("BEGIN IMMEDIATE", Vec::new())]).await.is_err() {
+        return false;
+    }
     let mut next = 0;
     while next < group.len() {
-        let outcome = run_one(session, &mut group[next]).await;
-        if let Err(error) = outcome {
-            let _ = session.control("ROLLBACK").await;
-            return Err(error);
+        if !group[next].run(session).await {
+            return false;
         }
         next += 1;
         while group.len() < GROUP
@@ -155,19 +192,28 @@ async fn run_group(
             group.push(write);
         }
     }
-    if let Err(error) = session.control("COMMIT").await {
-        let _ = session.control("ROLLBACK").await;
-        return Err(error);
+    session.control("COMMIT").await.is_ok()
+}
+
+async fn run_apart(session: &mut Session, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+    session.control("BEGIN IMMEDIATE").await?;
+    for write in group {
+        if let Err(error) = run_one(session, write).await {
+            let _ = session.control("ROLLBACK").await;
+            return Err(error);
+        }
     }
-    Ok(())
+    let committed = session.control("COMMIT").await;
+    if committed.is_err() {
+        let _ = session.control("ROLLBACK").await;
+    }
+    committed
 }
 
 async fn run_one(session: &mut Session, write: &mut Box<dyn Write>) -> Result<(), StoreError> {
     session.control("SAVEPOINT one").await?;
-    if write.run(session).await {
-        session.control("RELEASE one").await
-    } else {
+    if !write.run(session).await {
         session.control("ROLLBACK TO one").await?;
-        session.control("RELEASE one").await
     }
+    session.control("RELEASE one").await
 }

@@ -78,11 +78,6 @@ impl Store {
     }
 }
 
-pub(super) async fn document(session: &mut Session, job: JobId, version: i64) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT document FROM job_states WHERE job_id = $1 AND version = $2";
-    session.first(sql, values![job, version]).await?.map(|row| row.get("document")).transpose()
-}
-
 /// Commits what an attempt proposes, if the state is still the one that it was given.
 pub(super) async fn commit(
     session: &mut Session,

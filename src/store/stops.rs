@@ -2,7 +2,7 @@
 
 use super::{
     RunFilter, Session, Store, StoreError, run_list,
-    runs::{add_event, free_slots, load, lock, save},
+    runs::{add_event, load, lock, save},
     session::values,
 };
 use crate::domain::{JobId, Run, RunEventKind, RunId, StopCause, Timestamp};
@@ -116,7 +116,6 @@ pub(super) async fn stop_one(
     if life.phase.is_terminal() {
         run.finished_at = Some(now);
         run.error = Some(cause.error());
-        free_slots(session, run.id).await?;
     }
     if !save(session, before, &run).await? {
         return Ok(None);

@@ -2,9 +2,9 @@
 
 use super::{
     Admitted, Session, Stopped, Store, StoreError,
-    admission::admit,
-    runs::{add_labels, load},
-    session::{json_text, values},
+    admission::{ADMISSION_LOCK, admit},
+    runs::{adding_labels, load},
+    session::{Row, Statement, json_text, values},
     stops,
 };
 use crate::domain::{IfExists, JobId, Phase, Run, RunId, StopCause, WhenFull};
@@ -65,11 +65,20 @@ impl Store {
 
 async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, StoreError> {
     let run = &new.run;
+    let key = new.key.as_ref().map(|(key, ..)| key.as_str());
+    // What others store at the same time decides about this.
+    if let Some(key) = key {
+        session.serialize(lock_of(run.job, key)).await?;
+    }
+    if new.when_full != WhenFull::Queue {
+        session.serialize(ADMISSION_LOCK).await?;
+    }
     let Some(row) = session
         .first(
-            "SELECT revision, max_parallel, archived_at, \
-             EXISTS (SELECT 1 FROM job_limits WHERE job_id = $1) AS shares FROM jobs WHERE id = $1",
-            values![run.job],
+            "SELECT jobs.revision, jobs.max_parallel, jobs.archived_at, idempotency.fingerprint, idempotency.run_id, \
+             EXISTS (SELECT 1 FROM job_limits WHERE job_id = $1) AS shares FROM jobs \
+             LEFT JOIN idempotency ON idempotency.job_id = jobs.id AND idempotency.key = $2 WHERE jobs.id = $1",
+            values![run.job, key],
         )
         .await?
     else {
@@ -81,7 +90,7 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
     if row.number("revision")? != run.revision && !new.repeats {
         return Ok(TriggerOutcome::Stale);
     }
-    if let Some(outcome) = known_key(session, new).await? {
+    if let Some(outcome) = known_key(session, new, &row).await? {
         return Ok(outcome);
     }
     let mut stopped = Vec::new();
@@ -93,7 +102,11 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
             Err(holders) => return Ok(TriggerOutcome::Full(holders)),
         }
     }
-    insert(session, new).await?;
+    let mut statements = vec![inserting(new)?];
+    statements.extend(keeping_key(new));
+    statements.extend(adding_labels(run, &run.labels, ""));
+    statements.extend(adding_labels(run, &run.source, "source:"));
+    session.execute_all(statements).await?;
     let mut run = run.clone();
     let held = run.not_before.is_some_and(|time| time > run.queued_at);
     let mut admitted = Vec::new();
@@ -107,39 +120,34 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
     Ok(TriggerOutcome::Created { run: Box::new(run), admitted, stopped })
 }
 
-/// What a key that was used before leads to. Keeps the key for the new run where it is to be used.
-async fn known_key(session: &mut Session, new: &NewRun) -> Result<Option<TriggerOutcome>, StoreError> {
-    let Some((key, fingerprint, if_exists)) = &new.key else { return Ok(None) };
-    let job = new.run.job;
-    let inserted = session
-        .execute(
-            "INSERT INTO idempotency (job_id, key, fingerprint, run_id, created_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (job_id, key) DO NOTHING",
-            values![job, key.as_str(), fingerprint.as_slice(), new.run.id, new.run.created_at],
-        )
-        .await?;
-    if inserted == 1 {
-        return Ok(None);
-    }
-    let sql = "SELECT fingerprint, run_id FROM idempotency WHERE job_id = $1 AND key = $2";
-    let row =
-        session.first(sql, values![job, key.as_str()]).await?.ok_or_else(|| StoreError::corrupt("idempotency"))?;
-    let earlier = RunId(row.get("run_id")?);
+/// What a key that was used before leads to.
+async fn known_key(session: &mut Session, new: &NewRun, row: &Row) -> Result<Option<TriggerOutcome>, StoreError> {
+    let Some((_, fingerprint, if_exists)) = &new.key else { return Ok(None) };
+    let Some(earlier) = row.get::<Option<uuid::Uuid>>("run_id")?.map(RunId) else { return Ok(None) };
     if row.get::<Vec<u8>>("fingerprint")? != *fingerprint {
         return Ok(Some(TriggerOutcome::KeyReused(earlier)));
     }
     let run = load(session, earlier).await?.ok_or_else(|| StoreError::corrupt("idempotency"))?;
     let ended_badly = run.life.phase.is_terminal() && run.life.phase != Phase::Succeeded;
-    if *if_exists == IfExists::Return || !ended_badly {
-        return Ok(Some(TriggerOutcome::Existing(Box::new(run))));
-    }
-    session
-        .execute(
-            "UPDATE idempotency SET run_id = $1, created_at = $2 WHERE job_id = $3 AND key = $4",
-            values![new.run.id, new.run.created_at, job, key.as_str()],
-        )
-        .await?;
-    Ok(None)
+    let stands = *if_exists == IfExists::Return || !ended_badly;
+    Ok(stands.then(|| TriggerOutcome::Existing(Box::new(run))))
+}
+
+/// From now on the key stands for this run.
+fn keeping_key(new: &NewRun) -> Option<Statement> {
+    let (key, fingerprint, _) = new.key.as_ref()?;
+    Some((
+        "INSERT INTO idempotency (job_id, key, fingerprint, run_id, created_at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (job_id, key) DO UPDATE SET run_id = excluded.run_id, created_at = excluded.created_at",
+        values![new.run.job, key.as_str(), fingerprint.as_slice(), new.run.id, new.run.created_at],
+    ))
+}
+
+/// PostgreSQL's advisory lock for one key of a job (FNV-1a: all services must come to the same number).
+fn lock_of(job: JobId, key: &str) -> i64 {
+    let (high, low) = job.0.as_u64_pair();
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    key.bytes().fold(high ^ low, hash).cast_signed()
 }
 
 /// Applies `when_full`: the runs that are stopped for the new one, or `Err` with those for whom it is refused.
@@ -189,39 +197,35 @@ async fn runs_of(session: &mut Session, sql: &'static str, job: JobId) -> Result
     session.all(sql, values![job]).await?.iter().map(|row| row.get("id").map(RunId)).collect()
 }
 
-async fn insert(session: &mut Session, new: &NewRun) -> Result<(), StoreError> {
+fn inserting(new: &NewRun) -> Result<Statement, StoreError> {
     let run = &new.run;
-    session
-        .execute(
-            "INSERT INTO runs (id, project_id, job_id, job_name, revision, engine, phase, attempt, slice, \
+    Ok((
+        "INSERT INTO runs (id, project_id, job_id, job_name, revision, engine, phase, attempt, slice, \
              own_failures, infrastructure_failures, parameters, env, labels, source, created_by, retry_of, priority, \
              not_before, hold_until, timeout_seconds, queue_deadline, abandon_after_seconds, created_at, queued_at) \
              VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 1, 0, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
              $17, $18, $19, $20)",
-            values![
-                run.id,
-                run.project,
-                run.job,
-                run.job_name.as_str(),
-                run.revision,
-                run.engine.as_str(),
-                run.parameters.as_str(),
-                new.env.clone(),
-                json_text(&run.labels)?,
-                json_text(&run.source)?,
-                run.created_by.as_str(),
-                run.retry_of,
-                run.priority,
-                run.not_before,
-                run.not_before.filter(|time| *time > run.queued_at),
-                run.timeout_seconds,
-                run.queue_deadline,
-                run.abandon_after_seconds,
-                run.created_at,
-                run.queued_at,
-            ],
-        )
-        .await?;
-    add_labels(session, run, &run.labels, "").await?;
-    add_labels(session, run, &run.source, "source:").await
+        values![
+            run.id,
+            run.project,
+            run.job,
+            run.job_name.as_str(),
+            run.revision,
+            run.engine.as_str(),
+            run.parameters.as_str(),
+            new.env.clone(),
+            json_text(&run.labels)?,
+            json_text(&run.source)?,
+            run.created_by.as_str(),
+            run.retry_of,
+            run.priority,
+            run.not_before,
+            run.not_before.filter(|time| *time > run.queued_at),
+            run.timeout_seconds,
+            run.queue_deadline,
+            run.abandon_after_seconds,
+            run.created_at,
+            run.queued_at,
+        ],
+    ))
 }

@@ -1,0 +1,102 @@
+//! The service in this process, as it is in production but for where it runs.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use haulier::{
+    api::ApiConfig,
+    engines::{
+        docker::{DockerConfig, DockerEngine},
+        simulated::{SimulatedControl, SimulatedEngine},
+    },
+    logs::LogLimits,
+    runner::EngineEntry,
+    service::{Parts, Service},
+    vault::{Keyring, MasterKey},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{docker::RawDocker, http::Connection};
+
+/// The token that everybody uses here.
+pub const TOKEN: &str = "an-admin-token-for-benchmarks";
+/// The master key: it must be the same for all services on one database.
+const KEY: &str = "HAULIER_BENCH_KEY";
+
+/// A running service.
+pub struct Bench {
+    service: Service,
+    _folder: TempDir,
+}
+
+impl Bench {
+    /// Starts a service with a simulated engine, and with a real one if there is one.
+    pub async fn start(url: &str, docker: Option<&RawDocker>) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let parts = parts(url, folder.path(), docker.map(|docker| docker.host.clone()));
+        Self { service: Service::start(parts).await.expect("the service starts"), _folder: folder }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.service.address()
+    }
+
+    /// A connection of one's own.
+    pub async fn connection(&self) -> Connection {
+        Connection::open(self.address(), TOKEN).await
+    }
+
+    /// Registers a job.
+    pub async fn job(&self, name: &str, mut spec: Value) {
+        spec["name"] = json!(name);
+        self.connection().await.json("PUT", &format!("/api/v1/jobs/{name}"), &spec.to_string()).await;
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        self.service.shutdown().await;
+    }
+}
+
+/// What a service here is made of.
+pub fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
+    Parts {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        data_dir: folder.to_owned(),
+        database_url: url.into(),
+        keyring: keyring(url),
+        admin_token: Some(TOKEN.into()),
+        engines: Box::new(move |owner| {
+            let engine = SimulatedEngine::new(owner, SimulatedControl::default());
+            let mut engines = vec![("simulated".to_owned(), EngineEntry::new("simulated", Arc::new(engine)))];
+            if let Some(host) = docker {
+                let config = DockerConfig { host: Some(host), ..DockerConfig::default() };
+                let engine = DockerEngine::connect("docker", owner, config)?;
+                engines.push(("docker".to_owned(), EngineEntry::new("docker", Arc::new(engine))));
+            }
+            Ok(engines)
+        }),
+        default_engine: "simulated".to_owned(),
+        log_limits: LogLimits::default(),
+        api: ApiConfig { public_url: None, max_body_bytes: 1 << 20 },
+    }
+}
+
+/// The key that lies beside the database.
+fn keyring(url: &str) -> Keyring {
+    let beside = url.strip_prefix("sqlite:").map(|path| std::path::PathBuf::from(format!("{path}.{KEY}")));
+    let key = match beside {
+        None => MasterKey::generate().expect("a key"),
+        Some(path) if path.exists() => {
+            MasterKey::parse(&std::fs::read_to_string(path).expect("the key").into()).expect("a key")
+        }
+        Some(path) => {
+            use secrecy::ExposeSecret as _;
+            let key = MasterKey::generate().expect("a key");
+            std::fs::write(path, key.to_text().expose_secret()).expect("the key can be written");
+            key
+        }
+    };
+    Keyring::new(key, Vec::new())
+}
