@@ -62,9 +62,10 @@ impl Serve {
 
     async fn apply(&self, script: &str, max_parallel: Option<u32>) {
         let image = std::env::var("HAULIER_TEST_IMAGE").unwrap();
-        let spec: JobSpec = serde_json::from_value(json!({"name": "a", "image": image, "command": ["sh", "-c", script],
+        let spec: JobSpec =
+            serde_json::from_value(json!({"name": "a", "image": image, "command": ["sh", "-c", script],
             "max_parallel": max_parallel}))
-        .unwrap();
+            .unwrap();
         self.client.apply_job(&spec).await.unwrap();
     }
 
@@ -78,7 +79,7 @@ impl Serve {
         let view = tokio::time::timeout(PATIENCE, self.client.wait(run)).await.expect("the run ends").unwrap();
         let state = if n == 0 { RunState::Succeeded } else { RunState::Failed };
         assert_eq!((view.state, view.exit_code, view.attempt), (state, Some(n), 1), "{view:?}");
-        let mut offset = 0;
+        let (mut offset, asked) = (0, std::time::Instant::now());
         let mut texts = Vec::new();
         loop {
             let page = self.client.log(run, offset, 10).await.unwrap();
@@ -87,6 +88,7 @@ impl Serve {
             if page.end {
                 break;
             }
+            assert!(asked.elapsed() < PATIENCE, "the log does not end");
         }
         assert_eq!(texts, [format!("begin {n}"), format!("end {n}")]);
         assert!(view.log.complete, "{view:?}");

@@ -98,6 +98,9 @@ enum Command {
 pub fn main() -> ExitCode {
     // Prints help, version and usage errors by itself.
     let cli = Cli::parse();
+    // Reads FAILPOINTS; they last as long as the process.
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     ExitCode::from(run(cli).unwrap_or_else(|error| exit::report(&error)))
 }
 

@@ -23,7 +23,7 @@ fn read_json(text: &str) -> Result<Vec<JobSpec>, String> {
     serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().map_err(|error| {
         let said = error.to_string();
         let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
-        format!(", line {}, column {}: {}", error.line(), error.column(), without_value(problem))
+        format!(", line {}, column {}: {}", error.line(), error.column(), crate::domain::without_value(problem))
     })
 }
 
@@ -40,12 +40,6 @@ fn read_yaml(text: &str) -> Result<Vec<JobSpec>, String> {
 fn plain(said: &str) -> &str {
     let line = said.lines().next().unwrap_or_default();
     [" at line ", ", set ", "; use "].iter().fold(line, |line, end| line.split(end).next().unwrap_or_default())
-}
-
-/// The message without the text that was found where something else belongs: it may be a secret.
-fn without_value(problem: &str) -> String {
-    let parts = problem.split_once(" string \"").and_then(|(before, rest)| Some((before, rest.rsplit_once("\", ")?.1)));
-    parts.map_or_else(|| problem.to_owned(), |(before, after)| format!("{before} string, {after}"))
 }
 
 /// Parts of a specification whose own fields may say nothing. What is in `config` is the script's affair.
