@@ -30,6 +30,9 @@ use crate::{
 const FEW: usize = 4;
 /// How many are inspected at once.
 const AT_ONCE: usize = 8;
+/// When to ask again for the reason of a kill.
+const REASON_COMES_LATE: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(200)];
 /// How long before its own start a daemon may have ended containers as it shut down (137, 143).
 const SHUTDOWN: Duration = Duration::from_secs(600);
 /// How long before the end of its start a daemon may have found containers dead (255).
@@ -92,9 +95,26 @@ impl DockerEngine {
         Ok(observation)
     }
 
+    /// Whether the kernel killed it for want of memory. The daemon hears of the exit and of the reason in two messages,
+    /// and on a busy machine the reason comes last.
+    async fn killed_for_memory(&self, container: &str) -> Result<bool, Error> {
+        for pause in REASON_COMES_LATE {
+            sleep(pause).await;
+            let found = self.client.inspect(container).await?;
+            if found.and_then(|found| found.state?.oom_killed) == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Finds out what an exit code alone does not tell.
     async fn explain(&self, container: &str, exit: &mut Exit) -> Result<(), Error> {
         if exit.out_of_memory || exit.failure.is_some() {
+            return Ok(());
+        }
+        if exit.code == Some(137) && !self.podman && self.killed_for_memory(container).await? {
+            exit.out_of_memory = true;
             return Ok(());
         }
         match exit.code {
