@@ -174,6 +174,15 @@ impl Client {
         ClientError::Unreachable { url: self.url.clone(), reason }
     }
 
+    /// Whether the service answers well at a path outside of `/api/v1`, like `/healthz`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn probe(&self, path: &str) -> Result<(), ClientError> {
+        let request = self.http.get(format!("{}{path}", self.url)).timeout(Duration::from_secs(10));
+        self.send(request).await.map(|_| ())
+    }
+
     /// Who the caller is.
     ///
     /// # Errors
@@ -250,18 +259,17 @@ impl Client {
 
     /// Waits for a run's end, however long it takes and though the service may be away for a while.
     pub async fn wait(&self, run: RunId) -> Result<RunView, ClientError> {
-        let mut failures = 0;
         loop {
-            match self.run(run, POLL_SECONDS).await {
-                Ok(view) if view.finished => return Ok(view),
-                Ok(_) => failures = 0,
-                Err(error) if is_passing(&error) && failures < 60 => {
-                    failures += 1;
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                }
-                Err(error) => return Err(error),
+            let view = self.wait_for(run, POLL_SECONDS).await?;
+            if view.finished {
+                return Ok(view);
             }
         }
+    }
+
+    /// A run, at its end or as it is after so many seconds, though the service may be away for a while.
+    pub async fn wait_for(&self, run: RunId, seconds: u32) -> Result<RunView, ClientError> {
+        patiently(|| self.run(run, seconds)).await
     }
 
     /// A page of runs; `query` has the filters of `GET /runs`.
@@ -297,7 +305,8 @@ impl Client {
         self.json(request.timeout(PATIENCE + Duration::from_secs(u64::from(wait_seconds)))).await
     }
 
-    /// A run's log from the first line; with `follow`, until the run has ended.
+    /// A run's log from the first line; with `follow`, until the run has ended, though the service may be away for a
+    /// while.
     pub fn log_records(&self, run: RunId, follow: bool) -> impl Stream<Item = Result<LogRecord, ClientError>> {
         let client = self.clone();
         let wait = if follow { POLL_SECONDS } else { 0 };
@@ -305,7 +314,11 @@ impl Client {
             let client = client.clone();
             async move {
                 let Some(offset) = offset else { return Ok::<_, ClientError>(None) };
-                let page = client.log(run, offset, wait).await?;
+                let page = if follow {
+                    patiently(|| client.log(run, offset, wait)).await?
+                } else {
+                    client.log(run, offset, wait).await?
+                };
                 let last = page.end || (!follow && page.records.is_empty());
                 let records = futures::stream::iter(page.records.into_iter().map(Ok));
                 Ok(Some((records, (!last).then_some(page.next_offset))))
@@ -432,6 +445,23 @@ fn with_cursor(request: RequestBuilder, cursor: Option<&str>) -> RequestBuilder 
     match cursor {
         Some(cursor) => request.query(&[("cursor", cursor)]),
         None => request,
+    }
+}
+
+/// Repeats what failed on the way, for about two minutes.
+async fn patiently<T, R>(request: impl Fn() -> R) -> Result<T, ClientError>
+where
+    R: Future<Output = Result<T, ClientError>>,
+{
+    let mut failures = 0;
+    loop {
+        match request().await {
+            Err(error) if is_passing(&error) && failures < 60 => {
+                failures += 1;
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            answer => return answer,
+        }
     }
 }
 

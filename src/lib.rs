@@ -14,10 +14,13 @@
 //! | [`api`] | the HTTP API |
 //! | [`config`] | settings: defaults, file, environment, flags |
 //! | [`client`] | the typed HTTP client |
+//! | [`config`] | the settings of the service |
 //! | [`service`] | puts the parts together |
+//! | [`cli`] | the command line |
 
 pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod domain;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{Api, Problem};
 use crate::{
     auth::Caller,
-    domain::{FieldError, JobId, Name, Project, RunId, Scope, TokenId},
+    domain::{FieldError, JobId, Name, Project, RunId, Scope, TokenId, without_value},
 };
 
 /// The header by which a token of the whole installation says which project it means.
@@ -145,7 +145,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let inner = error.into_inner();
         if inner.is_data() {
             let text = inner.to_string();
-            let detail = text.split(" at line ").next().unwrap_or_default().to_owned();
+            let detail = without_value(text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text));
             Problem::invalid(vec![FieldError { pointer, detail }])
         } else {
             let (line, column) = (inner.line(), inner.column());

@@ -29,6 +29,9 @@ use crate::{
 /// How often the database is asked for changes that other services may have made.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often a waiting request renews the run's lease, which lasts 30 s at the least.
+const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+
 /// Which runs to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -188,8 +191,11 @@ impl Api {
         let mut changes = hub.watch(run);
         let mut found = self.find_run(at, run).await?;
         let until = Instant::now() + wait;
+        // Whoever waits is asking all the while: a wait may be longer than the lease.
+        let mut renewal = tokio::time::interval(LEASE_RENEWAL);
         while !found.run.life.phase.is_terminal() {
             tokio::select! {
+                _ = renewal.tick(), if found.run.abandon_after_seconds.is_some() => self.runner.renew_lease(run),
                 changed = changes.changed() => match changed {
                     Some(changed) => found = changed,
                     None => break,

@@ -67,7 +67,6 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Logs {
     pub(super) max_bytes_per_run: Option<u64>,
-    pub(super) retention_days: Option<u32>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

@@ -1,20 +1,17 @@
-//! How much of the runs' logs is kept, and how long.
+//! How much of the runs' logs is kept. How long is each job's own affair.
 
 use super::{ConfigError, layers::Layers};
 use crate::logs::LogLimits;
 
-/// How much of the runs' logs is kept, and how long.
+/// How much of the runs' logs is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogsConfig {
     /// How much.
     pub limits: LogLimits,
-    /// How long, in days, unless the job says otherwise.
-    pub retention_days: u32,
 }
 
 const MIN_BYTES: u64 = 64 * 1024;
 const MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
-const MAX_DAYS: u32 = 3650;
 
 impl LogsConfig {
     pub(super) fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
@@ -24,10 +21,6 @@ impl LogsConfig {
         if !(MIN_BYTES..=MAX_BYTES).contains(&max_bytes_per_run) {
             return Err(invalid("logs.max_bytes_per_run", format!("give {MIN_BYTES} to {MAX_BYTES} bytes")));
         }
-        let retention_days = file.retention_days.unwrap_or(30);
-        if !(1..=MAX_DAYS).contains(&retention_days) {
-            return Err(invalid("logs.retention_days", format!("give 1 to {MAX_DAYS} days")));
-        }
-        Ok(Self { limits: LogLimits { max_bytes_per_run }, retention_days })
+        Ok(Self { limits: LogLimits { max_bytes_per_run } })
     }
 }

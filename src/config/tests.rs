@@ -108,7 +108,6 @@ fn what_is_wrong_is_named_with_its_source() {
         ("log_format = 'xml'", None, &["line 1", "xml"]),
         ("max_body_bytes = 1", None, &["max_body_bytes", "haulier.toml"]),
         ("[logs]\nmax_bytes_per_run = 0", None, &["logs.max_bytes_per_run"]),
-        ("[logs]\nretention_days = 0", None, &["logs.retention_days"]),
         ("[engines.a]\nkind = 'lxd'", None, &["line 2", "lxd"]),
         ("[engines.A]\nkind = 'docker'", None, &["line 1", "a-z"]),
         ("default_engine = 'b'\n[engines.a]\nkind = 'docker'", None, &["default_engine", "no engine b", "a"]),

@@ -31,5 +31,5 @@ pub use report::{InvalidReport, Outcome, Progress, Report, ReportedError, Report
 pub use retry::{Backoff, RetryPolicy};
 pub use run::{IfExists, LogSummary, Run, RunEvent, RunEventKind, RunRequest, WaitReason, Waiting};
 pub use token::{Scope, Token};
-pub(crate) use validate::step as pointer_step;
 pub use validate::{FieldError, Problems};
+pub(crate) use validate::{step as pointer_step, without_value};

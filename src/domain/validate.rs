@@ -107,3 +107,31 @@ pub(crate) fn check_range<T: Copy + PartialOrd + std::fmt::Display>(
         problems.add(pointer, format!("from {least} to {most}, not {value}"));
     }
 }
+
+/// What a reader says is wrong with a document's type, without the value that it quotes: that may be a secret which
+/// stands in the wrong place.
+pub(crate) fn without_value(problem: &str) -> String {
+    let quoted = problem.starts_with("invalid type: ") || problem.starts_with("invalid value: ");
+    let parts =
+        problem.split_once(['"', '`']).and_then(|(before, rest)| Some((before, rest.rsplit_once(", expected ")?.1)));
+    match parts.filter(|_| quoted) {
+        Some((before, expected)) => format!("{}, expected {expected}", before.trim_end()),
+        None => problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_not_quoted() {
+        let found = without_value("invalid type: string \"hunter2\", expected struct SecretSpec");
+        assert_eq!(found, "invalid type: string, expected struct SecretSpec");
+        assert_eq!(
+            without_value("invalid type: integer `12345`, expected a string"),
+            "invalid type: integer, expected a string"
+        );
+        assert_eq!(without_value("unknown field `a`, expected `b`"), "unknown field `a`, expected `b`");
+    }
+}

@@ -51,6 +51,7 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     for (name, entry) in shared.engines.iter() {
         spawn(Box::pin(observer::run(name.to_owned(), entry.clone())));
     }
+    spawn(Box::pin(put_logs_away(Arc::clone(shared))));
     spawn(Box::pin(take_up(Arc::clone(shared))));
     spawn(Box::pin(queue::run(Arc::clone(shared))));
     spawn(Box::pin(lease::run(Arc::clone(shared))));
@@ -65,6 +66,28 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     term.end.cancel();
     term.tasks.close();
     term.tasks.wait().await;
+}
+
+/// Puts away the logs of runs that ended with an earlier service, before it could do so.
+async fn put_logs_away(shared: Arc<Shared>) {
+    let left = match shared.logs.leftovers().await {
+        Ok(left) => left,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "logs of an earlier service cannot be listed");
+            return;
+        }
+    };
+    for run in left {
+        match shared.store.has_ended(run).await {
+            Ok(Some(false)) => {}
+            Ok(Some(true) | None) => {
+                if let Err(error) = shared.logs.finish(run).await {
+                    tracing::error!(%run, error = &error as &dyn std::error::Error, "a log could not be put away");
+                }
+            }
+            Err(error) => tracing::error!(%run, error = &error as &dyn std::error::Error, "a run cannot be read"),
+        }
+    }
 }
 
 /// Takes up what an earlier service left; and, where several share the database, what others store.

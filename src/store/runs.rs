@@ -164,6 +164,14 @@ impl Store {
         Ok(load(&mut self.read().await?, run).await?.filter(|found| found.project == project))
     }
 
+    /// Whether a run has ended; `None` when there is none.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn has_ended(&self, run: RunId) -> Result<Option<bool>, StoreError> {
+        Ok(load(&mut self.read().await?, run).await?.map(|run| run.life.phase.is_terminal()))
+    }
+
     /// A run's sealed environment, as it was given with the trigger.
     ///
     /// # Errors

@@ -65,6 +65,24 @@ async fn wrong_types_and_unknown_fields_have_pointers() {
 }
 
 #[tokio::test]
+async fn a_secret_in_the_wrong_place_is_not_echoed() {
+    let app = TestApp::start().await;
+    for secrets in [
+        json!({"K": "hunter22"}),
+        json!({"K": {"value": ["hunter22"]}}),
+        json!(["hunter22"]),
+        json!({"K": {"value": 77_001_234}}),
+    ] {
+        let (status, problem) =
+            app.raw("POST", "/jobs", json!({"name": "a", "image": "b", "secrets": secrets}).to_string()).await;
+        assert_eq!(status, 422);
+        assert!(!problem.to_string().contains("hunter22") && !problem.to_string().contains("77001234"), "{problem}");
+    }
+    let (_, problem) = app.raw("PUT", "/secrets/k", r#"{"value": 77001234}"#).await;
+    assert!(!problem.to_string().contains("77001234"), "{problem}");
+}
+
+#[tokio::test]
 async fn names_are_names() {
     let app = TestApp::start().await;
     for name in ["", "A", "a/b", "..", "a\0b", "é", "a b", "-a", &"x".repeat(64)] {

@@ -1,0 +1,141 @@
+//! The command line: one file a command, output in [`output`], exit codes in [`exit`].
+
+mod audit;
+mod cancel;
+mod completions;
+mod context;
+mod doctor;
+mod engine;
+pub mod exit;
+mod follow;
+mod input;
+mod job;
+mod limit;
+mod logs;
+mod openapi;
+pub mod output;
+mod pages;
+mod project;
+mod registry;
+mod retry;
+mod run;
+mod runs;
+mod secret;
+mod serve;
+mod show;
+mod state;
+mod text;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use context::{Context, Global};
+
+/// Hand it a container image; any orchestrator can run it, watch it and trust the answer
+#[derive(Debug, Parser)]
+#[command(name = "haulier", version, after_help = exit::HELP, disable_help_subcommand = true, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(crate::config::ServeArgs),
+    /// Register, list and change jobs
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Trigger a run, and wait for it if asked to
+    Run(run::RunArgs),
+    /// List runs, the newest first
+    Runs(runs::RunsArgs),
+    /// Show a run: where it stands, why it waits, what it did
+    Show(show::ShowArgs),
+    /// Print a run's log
+    Logs(logs::LogsArgs),
+    /// Cancel a run, or all runs that match
+    Cancel(cancel::CancelArgs),
+    /// Run a run again: a new run, same parameters and revision
+    Retry(retry::RetryArgs),
+    /// List and change limits
+    #[command(subcommand)]
+    Limit(limit::LimitCommand),
+    /// Read and set a job's state
+    #[command(subcommand)]
+    State(state::StateCommand),
+    /// List and set the project's secrets
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    /// List and set logins at container registries
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// List and make projects
+    #[command(subcommand)]
+    Project(project::ProjectCommand),
+    /// Look at the container engines
+    #[command(subcommand)]
+    Engine(engine::EngineCommand),
+    /// List who changed what, the newest first
+    Audit(audit::AuditArgs),
+    /// Check the service, the token and the engines, and say what to do
+    Doctor,
+    /// Print the API's OpenAPI document
+    Openapi,
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Reads the command line, does what it says, and tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Prints help, version and usage errors by itself.
+    let cli = Cli::parse();
+    // Reads FAILPOINTS; they last as long as the process.
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
+    ExitCode::from(run(cli).unwrap_or_else(|error| exit::report(&error)))
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    let runtime = match cli.command {
+        Command::Serve(_) => serve::runtime(),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    }?;
+    let result = runtime.block_on(dispatch(&Context::new(cli.global), cli.command));
+    // Whoever still reads the terminal is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(args) => return run::run(context, args).await,
+        Command::Doctor => return doctor::run(context).await,
+        Command::Retry(args) => return retry::run(context, args).await,
+        Command::Serve(args) => serve::run(&args).await?,
+        Command::Job(command) => job::run(context, command).await?,
+        Command::Runs(args) => runs::run(context, args).await?,
+        Command::Show(args) => show::run(context, args).await?,
+        Command::Logs(args) => logs::run(context, args).await?,
+        Command::Cancel(args) => cancel::run(context, args).await?,
+        Command::Limit(command) => limit::run(context, command).await?,
+        Command::State(command) => state::run(context, command).await?,
+        Command::Secret(command) => secret::run(context, command).await?,
+        Command::Registry(command) => registry::run(context, command).await?,
+        Command::Token(command) => token::run(context, command).await?,
+        Command::Project(command) => project::run(context, command).await?,
+        Command::Engine(command) => engine::run(context, command).await?,
+        Command::Audit(args) => audit::run(context, args).await?,
+        Command::Openapi => openapi::run(context)?,
+        Command::Completions(args) => completions::run(context, &args)?,
+    }
+    Ok(exit::OK)
+}

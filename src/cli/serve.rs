@@ -1,0 +1,159 @@
+//! `haulier serve`: from the configuration to a running service, and its end.
+
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::{
+    exit::{INTERRUPTED, Usage},
+    output::Output,
+};
+use crate::{
+    api::ApiConfig,
+    config::{Config, EngineConfig, EngineKind, LogFormat, MasterKeySource, ServeArgs, Surroundings},
+    domain::InstallationId,
+    engines::{
+        docker::{DockerConfig, DockerEngine},
+        simulated::SimulatedEngine,
+    },
+    runner::EngineEntry,
+    service::{Parts, Service},
+    vault::Keyring,
+};
+
+/// The service's runtime: one worker a core, and no fewer than two.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread().worker_threads(cores.max(2)).thread_name("haulier").enable_all().build()
+}
+
+/// Runs the service until it is told to end.
+pub(super) async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(args, &Surroundings::of_this_process()).map_err(|error| Usage(error.to_string()))?;
+    start_log(config.server.log_format)?;
+    // Listened for from here on: a signal that comes during the start ends the service too.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let new_key = new_key_file(&config);
+    let service = tokio::select! {
+        service = start(config) => service?,
+        () = either(&mut interrupt, &mut terminate) => return Ok(()),
+    };
+    welcome(&service, new_key.as_deref());
+    either(&mut interrupt, &mut terminate).await;
+    tracing::info!("ending; containers go on, and the next service takes them up");
+    tokio::select! {
+        () = service.shutdown() => Ok(()),
+        () = either(&mut interrupt, &mut terminate) => {
+            tracing::warn!("told twice to end: leaving at once");
+            std::process::exit(INTERRUPTED.into())
+        }
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! { _ = one.recv() => {} _ = other.recv() => {} }
+}
+
+async fn start(config: Config) -> anyhow::Result<Service> {
+    let Config { server, storage, secrets, logs, engines } = config;
+    make_data_dir(&storage.data_dir)?;
+    let keyring = keyring(secrets.master_key).await?;
+    let default_engine = engines.default.to_string();
+    Service::start(Parts {
+        listen: server.listen,
+        data_dir: storage.data_dir,
+        database_url: storage.database_url,
+        keyring,
+        admin_token: secrets.admin_token,
+        engines: Box::new(move |owner| {
+            engines.all.iter().map(|(name, engine)| Ok((name.to_string(), make_engine(name, engine, owner)?))).collect()
+        }),
+        default_engine,
+        log_limits: logs.limits,
+        api: ApiConfig { public_url: server.public_url, max_body_bytes: server.max_body_bytes },
+    })
+    .await
+}
+
+/// The data directory is for its owner alone: it holds the master key and what scripts wrote.
+fn make_data_dir(path: &std::path::Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("the data directory {} cannot be made: see --data-dir", path.display()))
+}
+
+async fn keyring(source: MasterKeySource) -> anyhow::Result<Keyring> {
+    let read = tokio::task::spawn_blocking(move || source.keyring()).await?;
+    read.context("the master key cannot be used")
+}
+
+/// The key file that the start is about to make.
+fn new_key_file(config: &Config) -> Option<std::path::PathBuf> {
+    match &config.secrets.master_key {
+        MasterKeySource::Default(path) if !path.exists() => Some(path.clone()),
+        _ => None,
+    }
+}
+
+fn make_engine(name: &str, config: &EngineConfig, owner: InstallationId) -> anyhow::Result<EngineEntry> {
+    match config.kind {
+        EngineKind::Docker => {
+            let settings: DockerConfig =
+                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let engine = DockerEngine::connect(name, owner, settings)
+                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            Ok(EngineEntry::new("docker", Arc::new(engine)))
+        }
+        EngineKind::Simulated => {
+            anyhow::ensure!(config.settings.is_empty(), "[engines.{name}]: a simulated engine has no settings");
+            Ok(EngineEntry::new("simulated", Arc::new(SimulatedEngine::alone(owner).0)))
+        }
+    }
+}
+
+/// Logs go to stderr. `HAULIER_LOG`, else `RUST_LOG`, says which; `info` when neither does.
+fn start_log(format: LogFormat) -> anyhow::Result<()> {
+    let wanted = ["HAULIER_LOG", "RUST_LOG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("info"))
+        .map_err(|error| Usage(format!("HAULIER_LOG cannot be read: {error}; write it like info,haulier=debug")))?;
+    // Below this, request bodies are printed, and with them the secrets that containers get.
+    let discreet = filter_fn(|about| !about.target().starts_with("bollard") || *about.level() <= Level::INFO);
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = match format {
+        LogFormat::Text => fmt::layer().with_ansi(colours).with_writer(io::stderr).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(discreet).with(lines).try_init()?;
+    Ok(())
+}
+
+/// Says where the service is, and what is told only once.
+fn welcome(service: &Service, new_key: Option<&std::path::Path>) {
+    let url = format!("http://{}", service.address());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {url}");
+    if let Some(path) = new_key {
+        Output::important(format_args!(
+            "\nA master key was made: {}\nBack it up apart from the database: without it, no secret can be read again.",
+            path.display()
+        ));
+    }
+    if let Some(token) = service.new_admin_token() {
+        Output::important(format_args!(
+            "\nAn admin token was made. It is shown only now:\n\n  export HAULIER_URL={url}\n  export HAULIER_TOKEN={}\n\n\
+             Then try: haulier doctor",
+            token.expose()
+        ));
+    }
+}

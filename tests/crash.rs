@@ -1,0 +1,200 @@
+//! The service dies, on real containers: at every step of a launch, and at any moment. The next one finds each run's
+//! true answer, and no container was started twice.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use bollard::Docker;
+use haulier::{
+    client::Client,
+    domain::{JobSpec, RunId, RunRequest, RunState},
+    engines::{contract::skipped, label},
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+const TOKEN: &str = "a-token-for-crash-tests";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Serve {
+    child: Child,
+    client: Client,
+    dir: TempDir,
+}
+
+impl Serve {
+    /// A service on the real engine; `None`, told visibly, where there is none.
+    async fn start(case: &str, fail_points: &str) -> Option<Self> {
+        if std::env::var_os("HAULIER_TEST_IMAGE").is_none() {
+            skipped(case, "HAULIER_TEST_IMAGE is not set: use tests/support/test");
+            return None;
+        }
+        let dir = TempDir::new().unwrap();
+        let host = std::env::var("HAULIER_TEST_DOCKER_HOST").unwrap();
+        let config = format!("[engines.docker]\nkind = \"docker\"\nhost = \"{host}\"\n");
+        std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
+        let (child, client) = spawn(dir.path(), fail_points);
+        Some(Self { child, client, dir })
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the next service on the same data, without fail points.
+    fn restart(&mut self) {
+        (self.child, self.client) = spawn(self.dir.path(), "");
+    }
+
+    /// Waits until the service has died of a fail point.
+    fn died(&mut self) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(std::time::Instant::now() < deadline, "the service lives on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    async fn apply(&self, script: &str, max_parallel: Option<u32>) {
+        let image = std::env::var("HAULIER_TEST_IMAGE").unwrap();
+        let spec: JobSpec =
+            serde_json::from_value(json!({"name": "a", "image": image, "command": ["sh", "-c", script],
+            "max_parallel": max_parallel}))
+            .unwrap();
+        self.client.apply_job(&spec).await.unwrap();
+    }
+
+    async fn trigger(&self, n: i32) -> RunId {
+        let request: RunRequest = serde_json::from_value(json!({"env": {"N": n.to_string()}})).unwrap();
+        self.client.trigger("a", &request, Some(&format!("run-{n}"))).await.unwrap().run.id
+    }
+
+    /// The run ended by its own container's doing, in its first and only attempt, whose output is there once.
+    async fn assert_true_answer(&self, run: RunId, n: i32) {
+        let view = tokio::time::timeout(PATIENCE, self.client.wait(run)).await.expect("the run ends").unwrap();
+        let state = if n == 0 { RunState::Succeeded } else { RunState::Failed };
+        assert_eq!((view.state, view.exit_code, view.attempt), (state, Some(n), 1), "{view:?}");
+        let (mut offset, asked) = (0, std::time::Instant::now());
+        let mut texts = Vec::new();
+        loop {
+            let page = self.client.log(run, offset, 10).await.unwrap();
+            texts.extend(page.records.into_iter().map(|record| record.text));
+            offset = page.next_offset;
+            if page.end {
+                break;
+            }
+            assert!(asked.elapsed() < PATIENCE, "the log does not end");
+        }
+        assert_eq!(texts, [format!("begin {n}"), format!("end {n}")]);
+        assert!(view.log.complete, "{view:?}");
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(dir: &Path, fail_points: &str) -> (Child, Client) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_haulier"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(dir)
+        .env("HAULIER_CONFIG", dir.join("haulier.toml"))
+        .env("HAULIER_ADMIN_TOKEN", TOKEN)
+        .env("FAILPOINTS", fail_points)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let url = lines.by_ref().map(Result::unwrap).find_map(|line| {
+        let (_, url) = line.split_once("listening on ")?;
+        Some(url.split_whitespace().next()?.to_owned())
+    });
+    // Somebody must read on, else the service stops when the pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    let url = url.expect("the service says where it listens");
+    (child, Client::new(&url, TOKEN.into(), None).unwrap())
+}
+
+async fn containers_of(run: RunId) -> usize {
+    let docker = Docker::connect_with_unix_defaults().unwrap().negotiate_version().await.unwrap();
+    let filters = std::collections::HashMap::from([("label", vec![format!("{}={run}", label::RUN)])]);
+    let options = bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    docker.list_containers(Some(options)).await.unwrap().len()
+}
+
+async fn gone(run: RunId) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while containers_of(run).await > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "the container of {run} is left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn dies_at(point: &str) {
+    let Some(mut service) = Serve::start(point, &format!("{point}=return")).await else { return };
+    service.apply("echo begin $N; sleep 1; echo end $N; exit $N", None).await;
+    let run = service.trigger(7).await;
+    service.died();
+    service.restart();
+    service.assert_true_answer(run, 7).await;
+    gone(run).await;
+}
+
+#[tokio::test]
+async fn dies_before_the_engine_is_asked() {
+    dies_at("intended").await;
+}
+
+#[tokio::test]
+async fn dies_before_the_handle_is_stored() {
+    dies_at("launched").await;
+}
+
+#[tokio::test]
+async fn dies_before_the_output_is_read_to_its_end() {
+    dies_at("ended").await;
+}
+
+#[tokio::test]
+async fn dies_before_the_result_is_stored() {
+    dies_at("collected").await;
+}
+
+#[tokio::test]
+async fn dies_before_the_container_is_removed() {
+    let Some(mut service) = Serve::start("concluded", "concluded=return").await else { return };
+    service.apply("echo begin $N; echo end $N; exit $N", None).await;
+    let run = service.trigger(0).await;
+    service.died();
+    service.restart();
+    service.assert_true_answer(run, 0).await;
+}
+
+#[tokio::test]
+async fn is_killed_at_any_moment() {
+    let Some(mut service) = Serve::start("killed", "").await else { return };
+    service.apply("echo begin $N; sleep 0.$N; echo end $N; exit $N", Some(3)).await;
+    let mut runs = Vec::new();
+    for n in 0..9 {
+        runs.push((n, service.trigger(n).await));
+    }
+    // While some are queued, some starting, some running, some finishing.
+    for pause in [700, 1100, 400, 900] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        service.kill();
+        service.restart();
+    }
+    for (n, run) in runs {
+        service.assert_true_answer(run, n).await;
+        gone(run).await;
+    }
+}
