@@ -8,7 +8,8 @@ const BATCH: u32 = 50_000;
 const JOBS: u32 = 20;
 
 /// Fills a SQLite database with finished runs, three a minute until now, each with an attempt and each tenth with a
-/// label. Their ids are made from their times, as real ones are.
+/// label. Their ids are made from their times, as real ones are. Their logs are kept, so that no service begins with
+/// deleting them.
 pub async fn fill(url: &str, runs: u32) {
     let mut connection = SqliteConnection::connect(url).await.expect("the database opens");
     for pragma in ["PRAGMA synchronous = OFF", "PRAGMA cache_size = -262144", "PRAGMA foreign_keys = OFF"] {
@@ -16,7 +17,7 @@ pub async fn fill(url: &str, runs: u32) {
     }
     for number in 0..JOBS {
         let job = format!("x'018bcfe5680070008000{number:012x}'");
-        let spec = format!(r#"{{"name":"history-{number}","image":"sim/ok"}}"#);
+        let spec = format!(r#"{{"name":"history-{number}","image":"sim/ok","log_retention_days":3650}}"#);
         let sql = format!(
             "INSERT INTO jobs (id, project_id, name, revision, max_parallel, created_at, updated_at) \
              SELECT {job}, id, 'history-{number}', 1, NULL, created_at, created_at FROM projects; \

@@ -248,13 +248,13 @@ async fn start(session: &mut Session, candidate: Candidate, now: Timestamp) -> R
     let attempt = AttemptId { run: candidate.run, number: candidate.attempt + 1 };
     // The same condition that made it a candidate: `Lifecycle::admit` takes a queued run that nobody wants to stop.
     let moved = session
-        .execute(
+        .first(
             "UPDATE runs SET phase = 'starting', attempt = $1, requeue_reason = NULL \
-             WHERE id = $2 AND phase = 'queued' AND stop IS NULL AND attempt = $3",
+             WHERE id = $2 AND phase = 'queued' AND stop IS NULL AND attempt = $3 RETURNING id",
             values![attempt.number, candidate.run, candidate.attempt],
         )
         .await?;
-    if moved != 1 {
+    if moved.is_none() {
         return Ok(None);
     }
     let intent = (

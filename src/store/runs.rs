@@ -86,12 +86,12 @@ pub(super) async fn lock(session: &mut Session, run: RunId) -> Result<Option<Run
 /// Stores what a transition changed. Fenced by what it was computed from: `false` when the row has moved on.
 pub(super) async fn save(session: &mut Session, before: Lifecycle, run: &Run) -> Result<bool, StoreError> {
     let changed = session
-        .execute(
+        .first(
             "UPDATE runs SET phase = $1, stop = $2, stopped_by = $3, attempt = $4, slice = $5, own_failures = $6, \
              infrastructure_failures = $7, requeue_reason = $8, hold_until = $9, queue_deadline = $10, \
              queued_at = $11, started_at = $12, finished_at = $13, exit_code = $14, error = $15, output = $16, \
              metrics = $17, progress = $18, log_bytes = $19, log_complete = $20, log_truncated = $21, \
-             not_before = $22 WHERE id = $23 AND phase = $24 AND attempt = $25",
+             not_before = $22 WHERE id = $23 AND phase = $24 AND attempt = $25 RETURNING id",
             values![
                 run.life.phase.as_str(),
                 run.life.stop.map(StopCause::as_str),
@@ -122,7 +122,7 @@ pub(super) async fn save(session: &mut Session, before: Lifecycle, run: &Run) ->
             ],
         )
         .await?;
-    Ok(changed == 1)
+    Ok(changed.is_some())
 }
 
 /// Frees what the run holds.

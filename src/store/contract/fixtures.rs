@@ -83,7 +83,10 @@ impl Subject {
     }
 
     /// Registers a job; `spec` needs nothing but what matters to the case.
-    pub(super) async fn job(&self, spec: Value) -> TestJob {
+    ///
+    /// # Panics
+    /// It cannot be registered.
+    pub async fn job(&self, spec: Value) -> TestJob {
         let new = self.first_revision(spec);
         let job = TestJob { id: new.job, project: self.project, spec: new.spec.clone(), revision: 1 };
         let applied = self.store.apply(new).await.unwrap();
@@ -117,7 +120,10 @@ impl Subject {
     }
 
     /// Triggers a run that must be made; its id, and what was admitted.
-    pub(super) async fn trigger(&self, new: NewRun) -> (RunId, Vec<Admitted>) {
+    ///
+    /// # Panics
+    /// It is not made.
+    pub async fn trigger(&self, new: NewRun) -> (RunId, Vec<Admitted>) {
         match self.store.trigger(new).await.unwrap() {
             TriggerOutcome::Created { run, admitted, .. } => (run.id, admitted),
             other => panic!("no run was made: {other:?}"),
@@ -125,7 +131,10 @@ impl Subject {
     }
 
     /// Triggers a run that must start at once.
-    pub(super) async fn start(&self, job: &TestJob) -> AttemptId {
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn start(&self, job: &TestJob) -> AttemptId {
         let (run, admitted) = self.trigger(job.run()).await;
         let mine = admitted.into_iter().find(|one| one.attempt.run == run).expect("the run starts at once");
         mine.attempt
@@ -135,7 +144,11 @@ impl Subject {
         conclude(&self.store, id, verdict, Reports::default(), after(1)).await
     }
 
-    pub(super) async fn succeed(&self, id: AttemptId) -> Concluded {
+    /// Concludes an attempt that succeeded.
+    ///
+    /// # Panics
+    /// It is not the present one.
+    pub async fn succeed(&self, id: AttemptId) -> Concluded {
         self.conclude(id, Ok(Outcome::Done)).await.expect("the attempt is the present one")
     }
 }
@@ -161,7 +174,8 @@ fn complete(mut spec: Value) -> JobSpec {
 
 impl TestJob {
     /// A run of the job that waits in the queue since the beginning.
-    pub(super) fn run(&self) -> NewRun {
+    #[must_use]
+    pub fn run(&self) -> NewRun {
         let run = Run {
             id: RunId::generate(),
             project: self.project,
@@ -202,7 +216,8 @@ impl TestJob {
     }
 
     /// A run with one thing about it changed.
-    pub(super) fn run_with(&self, change: impl FnOnce(&mut Run)) -> NewRun {
+    #[must_use]
+    pub fn run_with(&self, change: impl FnOnce(&mut Run)) -> NewRun {
         let mut new = self.run();
         change(&mut new.run);
         new
