@@ -31,3 +31,29 @@ async fn the_whole_way_on_postgresql() {
     app.stop().await;
     database.drop().await;
 }
+
+#[tokio::test]
+async fn two_services_share_a_database_and_one_leads() {
+    let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
+    let mut leader = TestApp::start_on(TempDir::new().unwrap(), database.url().to_owned(), Default::default()).await;
+    leader.script("a", &["sleep=200ms", "exit=3"]).await;
+    leader.outcome("a").await;
+    let mut other = leader.twin().await;
+    // Asked of the one, launched by the other, once; the answer comes to whoever waits.
+    for _ in 0..3 {
+        let run = other.trigger("a").await;
+        assert_eq!(other.end(run).await.exit_code, Some(3));
+    }
+    other.script("long", &["forever-until-term=0"]).await;
+    let run = other.trigger("long").await;
+    other.until(run, RunState::Running).await;
+    other.client.cancel(run).await.unwrap();
+    assert_eq!(other.end(run).await.state, RunState::Cancelled);
+    // The one that leads goes in the middle of a run: the other takes it up.
+    let run = other.trigger("a").await;
+    leader.stop().await;
+    assert_eq!(other.end(run).await.exit_code, Some(3));
+    assert!(other.engine.all_starts().values().all(|starts| *starts == 1), "{:?}", other.engine.all_starts());
+    other.stop().await;
+    database.drop().await;
+}

@@ -59,6 +59,22 @@ impl TestApp {
         (self.address, self.client, self.service) = (service.address(), client, Some(service));
     }
 
+    /// A second service on the same database and engine, with a data directory of its own.
+    pub async fn twin(&self) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let (service, client) = serve(&dir, &self.database, &self.key, &self.engine, self.log_limits).await;
+        Self {
+            address: service.address(),
+            client,
+            engine: self.engine.clone(),
+            service: Some(service),
+            dir,
+            database: self.database.clone(),
+            key: self.key.clone(),
+            log_limits: self.log_limits,
+        }
+    }
+
     pub async fn stop(&mut self) {
         if let Some(service) = self.service.take() {
             service.shutdown().await;
