@@ -16,7 +16,7 @@ use super::{
     views,
 };
 use crate::{
-    domain::{IfExists, Lifecycle, LogSummary, Run, RunId, RunRequest, Scope, Timestamp},
+    domain::{IfExists, Run, RunId, RunRequest, Scope, Timestamp},
     store::{NewRun, TriggerOutcome},
 };
 
@@ -95,26 +95,17 @@ pub(super) async fn retry(
     let key = idempotency_key(&headers)?;
     let (_, present, _) = api.find_job(&at, &JobRef::Id(earlier.job)).await?;
     let now = api.clock.now();
+    let (name, engine, by) = (earlier.job_name.clone(), earlier.engine.clone(), at.caller.name().to_owned());
     let run = Run {
-        id: RunId::generate(),
-        life: Lifecycle::default(),
-        stopped_by: None,
-        created_by: at.caller.name().to_owned(),
+        parameters: earlier.parameters.clone(),
+        labels: earlier.labels.clone(),
+        source: earlier.source.clone(),
         retry_of: Some(earlier.id),
-        not_before: None,
-        requeue_reason: None,
+        priority: earlier.priority,
+        timeout_seconds: earlier.timeout_seconds,
         queue_deadline: queue_deadline(present.spec.queue_timeout_seconds, now),
-        created_at: now,
-        queued_at: now,
-        started_at: None,
-        finished_at: None,
-        exit_code: None,
-        error: None,
-        output: None,
-        metrics: Default::default(),
-        progress: None,
-        log: LogSummary::default(),
-        ..earlier.clone()
+        abandon_after_seconds: earlier.abandon_after_seconds,
+        ..Run::fresh(at.project.id, earlier.job, name, earlier.revision, engine, by, now)
     };
     let env = match api.store.run_env(earlier.id).await? {
         None => None,
@@ -141,36 +132,17 @@ impl Api {
         let mut labels = spec.labels.clone();
         labels.extend(request.labels.clone());
         let engine = spec.engine.as_ref().map_or(self.runner.engines().default_name(), |name| name.as_str());
+        let (name, by) = (job.name.clone(), at.caller.name().to_owned());
         Run {
-            id: RunId::generate(),
-            project: at.project.id,
-            job: job.id,
-            job_name: job.name.clone(),
-            revision: job.revision,
-            engine: engine.to_owned(),
-            life: Lifecycle::default(),
-            stopped_by: None,
             parameters: serde_json::to_string(&request.parameters).unwrap_or_else(|_| "{}".to_owned()),
             labels,
             source: request.source.clone(),
-            created_by: at.caller.name().to_owned(),
-            retry_of: None,
             priority: request.priority,
             not_before: request.not_before,
-            requeue_reason: None,
             timeout_seconds: request.timeout_seconds.unwrap_or(spec.timeout_seconds),
             queue_deadline: queue_deadline(spec.queue_timeout_seconds, request.not_before.unwrap_or(now).max(now)),
             abandon_after_seconds: request.abandon_after_seconds,
-            created_at: now,
-            queued_at: now,
-            started_at: None,
-            finished_at: None,
-            exit_code: None,
-            error: None,
-            output: None,
-            metrics: Default::default(),
-            progress: None,
-            log: LogSummary::default(),
+            ..Run::fresh(at.project.id, job.id, name, job.revision, engine.to_owned(), by, now)
         }
     }
 

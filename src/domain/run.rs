@@ -141,6 +141,52 @@ pub struct Run {
     pub log: LogSummary,
 }
 
+impl Run {
+    /// A run that waits in the queue since `now`, with nothing asked for beyond the job: one hour, no parameters.
+    #[must_use]
+    pub fn fresh(
+        project: ProjectId,
+        job: JobId,
+        job_name: Name,
+        revision: u32,
+        engine: String,
+        created_by: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: RunId::generate(),
+            project,
+            job,
+            job_name,
+            revision,
+            engine,
+            life: Lifecycle::default(),
+            stopped_by: None,
+            parameters: "{}".to_owned(),
+            labels: IndexMap::new(),
+            source: IndexMap::new(),
+            created_by,
+            retry_of: None,
+            priority: 0,
+            not_before: None,
+            requeue_reason: None,
+            timeout_seconds: 3600,
+            queue_deadline: None,
+            abandon_after_seconds: None,
+            created_at: now,
+            queued_at: now,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            error: None,
+            output: None,
+            metrics: BTreeMap::new(),
+            progress: None,
+            log: LogSummary::default(),
+        }
+    }
+}
+
 /// What is known of a run's log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogSummary {

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use super::{EngineEntry, Engines, Runner, Shared};
 use crate::{
     domain::{
-        AttemptEnd, AttemptResult, Clock, JobId, JobSpec, Lifecycle, LogSummary, ManualClock, Name, Project, ProjectId,
-        Reports, Run, RunId, Timestamp,
+        AttemptEnd, AttemptResult, Clock, JobId, JobSpec, LogSummary, ManualClock, Name, Project, ProjectId, Reports,
+        Run, RunId, Timestamp,
     },
     engines::simulated::SimulatedEngine,
     logs::{LogLimits, LogStore},
@@ -53,37 +53,7 @@ impl Fixture {
 
     pub(super) async fn trigger(&self, change: impl FnOnce(&mut Run)) -> RunId {
         let now = self.clock.now();
-        let mut run = Run {
-            id: RunId::generate(),
-            project: self.project,
-            job: self.job,
-            job_name: self.spec.name.clone(),
-            revision: 1,
-            engine: "sim".into(),
-            life: Lifecycle::default(),
-            stopped_by: None,
-            parameters: "{}".into(),
-            labels: Default::default(),
-            source: Default::default(),
-            created_by: "test".into(),
-            retry_of: None,
-            priority: 0,
-            not_before: None,
-            requeue_reason: None,
-            timeout_seconds: 60,
-            queue_deadline: None,
-            abandon_after_seconds: None,
-            created_at: now,
-            queued_at: now,
-            started_at: None,
-            finished_at: None,
-            exit_code: None,
-            error: None,
-            output: None,
-            metrics: Default::default(),
-            progress: None,
-            log: LogSummary::default(),
-        };
+        let mut run = Run::fresh(self.project, self.job, self.spec.name.clone(), 1, "sim".into(), "test".into(), now);
         change(&mut run);
         let id = run.id;
         let new = NewRun { run, env: None, when_full: self.spec.when_full, key: None, repeats: false };

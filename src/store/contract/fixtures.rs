@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::TestDatabase;
 use crate::{
     domain::{
-        AttemptId, AttemptResult, ErrorCode, IfExists, JobId, JobSpec, Lifecycle, LogSummary, Name, Outcome, Phase,
-        Project, ProjectId, Reports, Run, RunError, RunId, Timestamp, WhenFull,
+        AttemptId, AttemptResult, ErrorCode, IfExists, JobId, JobSpec, LogSummary, Name, Outcome, Phase, Project,
+        ProjectId, Reports, Run, RunError, RunId, Timestamp, WhenFull,
     },
     store::{Admitted, Applied, Concluded, NewRevision, NewRun, Store, TriggerOutcome},
 };
@@ -176,36 +176,11 @@ impl TestJob {
     /// A run of the job that waits in the queue since the beginning.
     #[must_use]
     pub fn run(&self) -> NewRun {
+        let (name, engine, by) = (self.spec.name.clone(), "simulated".to_owned(), "tester".to_owned());
         let run = Run {
-            id: RunId::generate(),
-            project: self.project,
-            job: self.id,
-            job_name: self.spec.name.clone(),
-            revision: self.revision,
-            engine: "simulated".to_owned(),
-            life: Lifecycle::default(),
-            stopped_by: None,
-            parameters: "{}".to_owned(),
             labels: self.spec.labels.clone(),
-            source: Default::default(),
-            created_by: "tester".to_owned(),
-            retry_of: None,
-            priority: 0,
-            not_before: None,
-            requeue_reason: None,
             timeout_seconds: self.spec.timeout_seconds,
-            queue_deadline: None,
-            abandon_after_seconds: None,
-            created_at: START,
-            queued_at: START,
-            started_at: None,
-            finished_at: None,
-            exit_code: None,
-            error: None,
-            output: None,
-            metrics: Default::default(),
-            progress: None,
-            log: LogSummary::default(),
+            ..Run::fresh(self.project, self.id, name, self.revision, engine, by, START)
         };
         NewRun { run, env: None, when_full: self.spec.when_full, key: None, repeats: false }
     }
