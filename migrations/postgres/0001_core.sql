@@ -22,7 +22,9 @@ CREATE TABLE jobs (
     max_parallel BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    archived_at BIGINT
+    archived_at BIGINT,
+    -- Logs of its runs up to this one have been deleted, because their time was over.
+    logs_deleted_to UUID
 );
 CREATE UNIQUE INDEX jobs_name ON jobs (project_id, name) WHERE archived_at IS NULL;
 CREATE INDEX jobs_page ON jobs (project_id, name, id);

@@ -22,7 +22,9 @@ CREATE TABLE jobs (
     max_parallel INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    archived_at INTEGER
+    archived_at INTEGER,
+    -- Logs of its runs up to this one have been deleted, because their time was over.
+    logs_deleted_to BLOB
 );
 CREATE UNIQUE INDEX jobs_name ON jobs (project_id, name) WHERE archived_at IS NULL;
 CREATE INDEX jobs_page ON jobs (project_id, name, id);

@@ -1,12 +1,9 @@
 //! Deletes logs whose job keeps them no longer. Runs themselves stay.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::Shared;
-use crate::{
-    domain::{JobId, RunId},
-    store::StoreError,
-};
+use crate::store::StoreError;
 
 /// How often it is looked.
 const ROUND: Duration = Duration::from_secs(3600);
@@ -14,28 +11,28 @@ const ROUND: Duration = Duration::from_secs(3600);
 const BATCH: u32 = 500;
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    // How far each job's logs have been deleted. Forgotten with the service: deleting twice is no harm.
-    let mut done = HashMap::new();
     loop {
-        if let Err(error) = round(&shared, &mut done).await {
+        if let Err(error) = round(&shared).await {
             tracing::error!(error = &error as &dyn std::error::Error, "old logs could not be looked for");
         }
         tokio::time::sleep(ROUND).await;
     }
 }
 
-async fn round(shared: &Shared, done: &mut HashMap<JobId, RunId>) -> Result<(), StoreError> {
-    for (job, days) in shared.store.log_retentions().await? {
+async fn round(shared: &Shared) -> Result<(), StoreError> {
+    for (job, days, mut deleted_to) in shared.store.log_retentions().await? {
         let end = shared.clock.now().minus(Duration::from_secs(u64::from(days) * 86_400));
         loop {
-            let runs = shared.store.ended_before(job, done.get(&job).copied(), end, BATCH).await?;
+            let runs = shared.store.ended_before(job, deleted_to, end, BATCH).await?;
             for run in &runs {
                 if let Err(error) = shared.logs.delete(*run).await {
                     tracing::warn!(%run, error = &error as &dyn std::error::Error, "an old log could not be deleted");
                 }
             }
             let Some(last) = runs.last() else { break };
-            done.insert(job, *last);
+            // Stored, so that the next service does not begin with the oldest run again.
+            shared.store.logs_deleted_to(job, *last).await?;
+            deleted_to = Some(*last);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -60,10 +57,11 @@ mod tests {
         let length = async || shared.logs.read(run, 0, 1000).await.unwrap().bytes.len();
         let day = Duration::from_secs(86_400);
         fixture.clock.advance(day * 29);
-        round(shared, &mut HashMap::new()).await.unwrap();
+        round(shared).await.unwrap();
         assert!(length().await > 0);
         fixture.clock.advance(day * 2);
-        round(shared, &mut HashMap::new()).await.unwrap();
+        round(shared).await.unwrap();
         assert_eq!(length().await, 0);
+        assert_eq!(shared.store.log_retentions().await.unwrap()[0].2, Some(run));
     }
 }

@@ -53,15 +53,34 @@ impl Store {
 }
 
 impl Store {
-    /// For how many days each job keeps its logs. Archived jobs too.
+    /// For how many days each job keeps its logs, and up to which run they have been deleted. Archived jobs too.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn log_retentions(&self) -> Result<Vec<(JobId, u32)>, StoreError> {
-        let sql = "SELECT jobs.id, revisions.spec FROM jobs \
+    pub async fn log_retentions(&self) -> Result<Vec<(JobId, u32, Option<RunId>)>, StoreError> {
+        let sql = "SELECT jobs.id, jobs.logs_deleted_to, revisions.spec FROM jobs \
                    JOIN revisions ON revisions.job_id = jobs.id AND revisions.number = jobs.revision";
         let rows = self.read().await?.all(sql, Vec::new()).await?;
-        rows.iter().map(|row| Ok((JobId(row.get("id")?), row.json::<JobSpec>("spec")?.log_retention_days))).collect()
+        rows.iter()
+            .map(|row| {
+                let deleted = row.get::<Option<uuid::Uuid>>("logs_deleted_to")?.map(RunId);
+                Ok((JobId(row.get("id")?), row.json::<JobSpec>("spec")?.log_retention_days, deleted))
+            })
+            .collect()
+    }
+
+    /// Keeps up to which run a job's logs have been deleted.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn logs_deleted_to(&self, job: JobId, run: RunId) -> Result<(), StoreError> {
+        self.write(move |session| {
+            Box::pin(async move {
+                let sql = "UPDATE jobs SET logs_deleted_to = $1 WHERE id = $2";
+                session.execute(sql, values![run, job]).await.map(|_| ())
+            })
+        })
+        .await
     }
 
     /// Runs of a job that ended before a moment, in the order in which they were made, those made after `after`.
