@@ -1,49 +1,39 @@
-//! What a service costs that does nothing: memory, and the time until it answers.
+//! What the binary costs that has nothing to do: memory, and the time until it answers.
 
 use std::{
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use haulier::service::Service;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    process::{Child, Command},
 };
 
 use crate::{
-    service::parts,
+    http::Connection,
+    service::{TOKEN, key_file},
     table::{Table, median},
 };
 
-/// The word that makes this program a service.
-pub const COMMAND: &str = "serve-for-idle";
 const STARTS: usize = 7;
 
-/// A service and nothing else, until it is killed.
-pub async fn serve(url: &str) {
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let service = Service::start(parts(url, folder.path(), None)).await.expect("the service starts");
-    println!("{}", service.address());
-    std::future::pending::<()>().await;
-}
-
-/// Starts it some times, and looks at it when it has settled.
+/// Starts `haulier serve` some times, with Docker as its engine, and looks at it when it has settled.
 pub async fn measure(url: &str, table: &mut Table) {
     let (mut starts, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let program = std::env::current_exe().expect("this program");
+        let folder = TempDir::new().expect("a temporary folder");
         let begun = Instant::now();
-        let mut service = Command::new(program)
-            .args([COMMAND, url])
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("this program can be started");
-        let mut lines = BufReader::new(service.stdout.take().expect("a pipe")).lines();
-        let address = lines.next_line().await.expect("it says something").expect("where it listens");
-        let address = address.parse().expect("an address");
-        let mut connection = crate::http::Connection::open(address, crate::service::TOKEN).await;
+        let mut service = serve(url, &folder);
+        let mut lines = BufReader::new(service.stderr.take().expect("a pipe")).lines();
+        let address = loop {
+            let line = lines.next_line().await.expect("it speaks").expect("it says where it listens");
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.trim().parse().expect("an address");
+            }
+        };
+        let mut connection = Connection::open(address, TOKEN).await;
         let request = connection.request("GET", "/readyz", "", "");
         connection.send(&request).await;
         starts.push(begun.elapsed().as_secs_f64() * 1000.0);
@@ -53,6 +43,20 @@ pub async fn measure(url: &str, table: &mut Table) {
     }
     table.add("start to ready, ms", "<= 100", median(&starts));
     table.add("resident memory, idle, MiB", "<= 25", median(&memory));
+}
+
+fn serve(url: &str, folder: &TempDir) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_haulier"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.path())
+        .env("HAULIER_DATABASE_URL", url)
+        .env("HAULIER_MASTER_KEY", std::fs::read_to_string(key_file(url)).expect("the key"))
+        .env("HAULIER_ADMIN_TOKEN", TOKEN)
+        .env("NO_COLOR", "1")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary can be started")
 }
 
 /// Resident memory of a process, in MiB.

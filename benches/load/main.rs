@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `one`, `many`, `triggers`,
 //! `reads`, and `history` to measure them again with a million finished runs in the database. The service runs in this
-//! process, in release mode, except for `idle`, which starts a process of its own. Nothing is asserted: a busy machine
-//! gives poor figures, not failures.
+//! process, in release mode, except for `idle`, which starts the binary. Nothing is asserted: a busy machine gives poor
+//! figures, not failures.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod docker;
@@ -28,11 +28,6 @@ const HISTORY: u32 = 1_000_000;
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    if let [command, folder] = words.as_slice()
-        && command == idle::COMMAND
-    {
-        return runtime.block_on(idle::serve(folder));
-    }
     let chosen: Vec<&str> = PARTS.into_iter().filter(|part| words.iter().any(|word| word == part)).collect();
     let chosen = if chosen.is_empty() { PARTS.to_vec() } else { chosen };
     runtime.block_on(measure(&chosen));

@@ -1,6 +1,6 @@
 //! The service in this process, as it is in production but for where it runs.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use haulier::{
     api::ApiConfig,
@@ -20,8 +20,6 @@ use crate::{docker::RawDocker, http::Connection};
 
 /// The token that everybody uses here.
 pub const TOKEN: &str = "an-admin-token-for-benchmarks";
-/// The master key: it must be the same for all services on one database.
-const KEY: &str = "HAULIER_BENCH_KEY";
 
 /// A running service.
 pub struct Bench {
@@ -59,8 +57,7 @@ impl Bench {
     }
 }
 
-/// What a service here is made of.
-pub fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
+fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
     Parts {
         listen: "127.0.0.1:0".parse().expect("an address"),
         data_dir: folder.to_owned(),
@@ -83,20 +80,14 @@ pub fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Par
     }
 }
 
-/// The key that lies beside the database.
+/// Where the master key of a SQLite database lies: all services on it need the same.
+pub fn key_file(url: &str) -> PathBuf {
+    PathBuf::from(format!("{}.key", url.trim_start_matches("sqlite:")))
+}
+
 fn keyring(url: &str) -> Keyring {
-    let beside = url.strip_prefix("sqlite:").map(|path| std::path::PathBuf::from(format!("{path}.{KEY}")));
-    let key = match beside {
-        None => MasterKey::generate().expect("a key"),
-        Some(path) if path.exists() => {
-            MasterKey::parse(&std::fs::read_to_string(path).expect("the key").into()).expect("a key")
-        }
-        Some(path) => {
-            use secrecy::ExposeSecret as _;
-            let key = MasterKey::generate().expect("a key");
-            std::fs::write(path, key.to_text().expose_secret()).expect("the key can be written");
-            key
-        }
-    };
-    Keyring::new(key, Vec::new())
+    if url.starts_with("sqlite:") {
+        return Keyring::read_or_create_file(&key_file(url)).expect("a key file");
+    }
+    Keyring::new(MasterKey::generate().expect("a key"), Vec::new())
 }
