@@ -30,7 +30,8 @@ pub async fn measure(url: &str, table: &mut Table) {
         let address = loop {
             let line = lines.next_line().await.expect("it speaks").expect("it says where it listens");
             if let Some((_, address)) = line.split_once("listening on http://") {
-                break address.trim().parse().expect("an address");
+                let address = address.split_whitespace().next().expect("an address");
+                break address.parse().expect("an address");
             }
         };
         let mut connection = Connection::open(address, TOKEN).await;
