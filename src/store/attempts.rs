@@ -90,8 +90,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn live_attempts(&self) -> Result<Vec<LiveAttempt>, StoreError> {
-        const SQL: &str =
-            concat!("SELECT ", run_columns!(), " FROM runs WHERE phase IN ('starting', 'running') ORDER BY id");
+        const SQL: &str = concat!("SELECT ", run_columns!(), " FROM runs WHERE phase IN ('starting', 'running')");
         let mut session = self.read().await?;
         let mut live = Vec::new();
         for row in session.all(SQL, Vec::new()).await? {
@@ -100,6 +99,8 @@ impl Store {
                 live.push(LiveAttempt { attempt: attempt_from(&row, run.id)?, run });
             }
         }
+        // Not by the database: to save the sort, SQLite would walk all runs in the order of their ids.
+        live.sort_by_key(|live| live.run.id);
         Ok(live)
     }
 

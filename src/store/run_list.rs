@@ -94,10 +94,17 @@ impl Store {
         end: Timestamp,
         limit: u32,
     ) -> Result<Vec<RunId>, StoreError> {
-        let sql = "SELECT id FROM runs WHERE job_id = $1 AND id > $2 AND created_at < $3 AND finished_at < $3 \
-                   ORDER BY id LIMIT $4";
         let after = after.unwrap_or(RunId(uuid::Uuid::nil()));
-        let rows = self.read().await?.all(sql, values![job, after, end, limit]).await?;
+        let mut session = self.read().await?;
+        // The next run decides whether there is anything to do: a job's younger runs are never walked.
+        let sql = "SELECT created_at FROM runs WHERE job_id = $1 AND id > $2 ORDER BY id LIMIT 1";
+        let next = session.first(sql, values![job, after]).await?.map(|row| row.time("created_at")).transpose()?;
+        if next.is_none_or(|made| made >= end) {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT id FROM (SELECT id, created_at, finished_at FROM runs WHERE job_id = $1 AND id > $2 \
+                   ORDER BY id LIMIT $4) AS oldest WHERE created_at < $3 AND finished_at < $3 ORDER BY id";
+        let rows = session.all(sql, values![job, after, end, limit]).await?;
         rows.iter().map(|row| row.get("id").map(RunId)).collect()
     }
 }
