@@ -83,6 +83,8 @@ impl Service {
             "the default engine {} is not configured: see default_engine",
             parts.default_engine
         );
+        let capacities = engines.iter().filter_map(|(name, entry)| Some((name.clone(), entry.max_running?))).collect();
+        store.set_engine_capacities(capacities).await.context("the engines cannot be stored")?;
         let engines = Engines::new(parts.default_engine, engines);
         let runner = Runner::new(store.clone(), engines, keys.clone(), logs.clone(), Arc::clone(&clock));
         let listener = TcpListener::bind(parts.listen)

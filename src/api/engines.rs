@@ -14,9 +14,10 @@ use super::{
 pub(super) async fn list(State(api): State<Api>, at: InProject) -> Result<Json<Page<EngineView>>, Problem> {
     at.require_runs()?;
     let engines = api.runner.engines();
-    let view = |(name, entry): (&str, &crate::runner::EngineEntry)| {
-        let status = entry.status();
-        EngineView {
+    let mut items = Vec::new();
+    for (name, entry) in engines.iter() {
+        let (status, load) = (entry.status(), api.store.engine_load(name).await?);
+        items.push(EngineView {
             name: name.to_owned(),
             kind: entry.kind.to_owned(),
             default: name == engines.default_name(),
@@ -24,7 +25,10 @@ pub(super) async fn list(State(api): State<Api>, at: InProject) -> Result<Json<P
             health: status.as_ref().map(|status| status.health.clone()),
             checked_at: status.map(|status| status.at),
             workloads: u32::try_from(entry.watched()).unwrap_or(u32::MAX),
-        }
-    };
-    Ok(Json(Page { items: engines.iter().map(view).collect(), next_cursor: None }))
+            max_running: entry.max_running,
+            active: load.active,
+            queued: load.queued,
+        });
+    }
+    Ok(Json(Page { items, next_cursor: None }))
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     domain::{Phase, Run, RunId, RunState, Scope, StopCause, Timestamp, WaitReason, Waiting},
     runner::CachedRun,
-    store::RunFilter,
+    store::{Bound, RunFilter},
 };
 
 /// How often the database is asked for changes that other services may have made.
@@ -244,7 +244,11 @@ impl Api {
             let detail = if position > 1 { "others are before it" } else { "its turn comes in a moment" };
             return Ok(Some(Waiting { position: Some(position), ..plain(WaitReason::Queued, detail.to_owned()) }));
         };
-        let what = first.name.as_ref().map_or_else(|| "max_parallel".to_owned(), |name| format!("the limit {name}"));
+        let what = match &first.bound {
+            Bound::Job => "max_parallel".to_owned(),
+            Bound::Limit(name) => format!("the limit {name}"),
+            Bound::Engine(name) => format!("the engine {name} (its max_running)"),
+        };
         let detail = format!("{what} is full: {} of {} held, {} needed", first.held, first.capacity, first.weight);
         Ok(Some(Waiting {
             reason: WaitReason::Limit,

@@ -422,6 +422,12 @@ pub struct EngineView {
     pub checked_at: Option<Timestamp>,
     /// Workloads of this service that are watched on it.
     pub workloads: u32,
+    /// The most runs at once on it; null when its configuration sets no `max_running`.
+    pub max_running: Option<u32>,
+    /// Runs that are starting or running on it.
+    pub active: u32,
+    /// Runs that wait to be started on it, counted up to 10,000.
+    pub queued: u32,
 }
 
 /// A change that somebody made.

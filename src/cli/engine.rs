@@ -16,7 +16,7 @@ pub(super) async fn run(context: &Context, command: EngineCommand) -> anyhow::Re
     let EngineCommand::List = command;
     let out = context.out;
     let engines = context.client()?.engines().await?.items;
-    let head = ["NAME", "KIND", "DEFAULT", "HEALTH", "WORKLOADS", "VERSION", "DETAIL"];
+    let head = ["NAME", "KIND", "DEFAULT", "HEALTH", "ACTIVE", "QUEUED", "VERSION", "DETAIL"];
     out.list("engines", &engines, &head, |engine| row(out, engine))?;
     Ok(())
 }
@@ -33,7 +33,11 @@ fn row(out: Output, engine: &EngineView) -> Vec<Cell> {
         Cell::new(&engine.kind),
         Cell::new(if engine.default { "yes" } else { "no" }),
         word,
-        Cell::new(engine.workloads),
+        Cell::new(match engine.max_running {
+            Some(most) => format!("{} of {most}", engine.active),
+            None => engine.active.to_string(),
+        }),
+        Cell::new(engine.queued),
         Cell::new(maybe(health.and_then(|health| health.version.as_ref()))),
         Cell::new(maybe(health.and_then(|health| health.detail.as_ref()))),
     ]

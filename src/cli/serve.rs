@@ -76,7 +76,11 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         keyring,
         admin_token: secrets.admin_token,
         engines: Box::new(move |owner| {
-            engines.all.iter().map(|(name, engine)| Ok((name.to_string(), make_engine(name, engine, owner)?))).collect()
+            let made = engines.all.iter().map(|(name, config)| {
+                let most = config.max_running.map(std::num::NonZeroU32::get);
+                Ok((name.to_string(), make_engine(name, config, owner)?.at_most(most)))
+            });
+            made.collect()
         }),
         default_engine,
         log_limits: logs.limits,

@@ -1,6 +1,6 @@
 //! Which engines there are.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::Deserialize;
 
@@ -22,6 +22,9 @@ pub enum EngineKind {
 pub struct EngineConfig {
     /// What kind of engine it is.
     pub kind: EngineKind,
+    /// The most runs at once on it, of all jobs; no bound when left out.
+    #[serde(default)]
+    pub max_running: Option<NonZeroU32>,
     /// The rest of its table, which its own kind reads and checks.
     #[serde(flatten)]
     pub settings: toml::Table,
@@ -31,7 +34,11 @@ pub struct EngineConfig {
 impl fmt::Debug for EngineConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<_> = self.settings.keys().collect();
-        f.debug_struct("EngineConfig").field("kind", &self.kind).field("settings", &keys).finish()
+        f.debug_struct("EngineConfig")
+            .field("kind", &self.kind)
+            .field("max_running", &self.max_running)
+            .field("settings", &keys)
+            .finish()
     }
 }
 
@@ -50,7 +57,10 @@ impl EnginesConfig {
         let mut all = layers.file.engines.clone();
         if all.is_empty() {
             let name = "docker".parse().map_err(|error| invalid(format!("{error}")))?;
-            all.insert(name, EngineConfig { kind: EngineKind::Docker, settings: toml::Table::new() });
+            all.insert(
+                name,
+                EngineConfig { kind: EngineKind::Docker, max_running: None, settings: toml::Table::new() },
+            );
         }
         let names = || all.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
         let default = match (&layers.file.default_engine, all.keys().next()) {

@@ -25,6 +25,8 @@ pub struct EngineEntry {
     pub kind: &'static str,
     /// The engine.
     pub engine: Arc<dyn Engine>,
+    /// The most runs at once on it.
+    pub max_running: Option<u32>,
     pub(super) observer: Arc<Observer>,
     status: Arc<Mutex<Option<EngineStatus>>>,
 }
@@ -43,7 +45,14 @@ impl EngineEntry {
     #[must_use]
     pub fn new(kind: &'static str, engine: Arc<dyn Engine>) -> Self {
         let observer = Arc::new(Observer::new(Arc::clone(&engine)));
-        Self { kind, engine, observer, status: Arc::default() }
+        Self { kind, engine, max_running: None, observer, status: Arc::default() }
+    }
+
+    /// The same, with at most so many runs at once.
+    #[must_use]
+    pub const fn at_most(mut self, max_running: Option<u32>) -> Self {
+        self.max_running = max_running;
+        self
     }
 
     /// What it can do.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Session, Store, StoreError,
+    capacities::EngineCapacities,
     session::{Row, Statement, values},
 };
 use crate::domain::{AttemptId, JobId, ProjectId, RunId, Timestamp};
@@ -40,6 +41,7 @@ struct Candidate {
     attempt: u32,
     slice: u32,
     shares_limits: bool,
+    capped: bool,
 }
 
 impl Store {
@@ -101,17 +103,21 @@ pub(super) async fn admit(
         candidates.extend(heads(session, job).await?);
     }
     candidates.sort_by_key(|candidate| (-candidate.priority, candidate.queued_at, candidate.run));
-    let mut limits = NamedLimits::default();
+    let (mut limits, mut capacities) = (NamedLimits::default(), EngineCapacities::default());
     let mut admitted = Vec::new();
     for candidate in candidates {
         if admitted.len() == MOST_AT_ONCE {
             break;
+        }
+        if candidate.capped && !capacities.fit(session, &candidate.engine).await? {
+            continue;
         }
         if candidate.shares_limits && !limits.fit(session, candidate.job).await? {
             continue;
         }
         let (job, run, shares_limits) = (candidate.job, candidate.run, candidate.shares_limits);
         let Some(one) = start(session, candidate, now).await? else { continue };
+        capacities.take(&one.engine);
         if shares_limits {
             limits.take(session, job, run).await?;
         }
@@ -144,7 +150,8 @@ async fn heads(session: &mut Session, job: JobId) -> Result<Vec<Candidate>, Stor
     let Some(row) = session
         .first(
             "SELECT max_parallel, (SELECT COUNT(*) FROM slots WHERE limit_id = $1) AS held, \
-             EXISTS (SELECT 1 FROM job_limits WHERE job_id = $1) AS shares FROM jobs WHERE id = $1",
+             EXISTS (SELECT 1 FROM job_limits WHERE job_id = $1) AS shares, \
+             EXISTS (SELECT 1 FROM engine_capacities) AS capped FROM jobs WHERE id = $1",
             values![job],
         )
         .await?
@@ -157,7 +164,7 @@ async fn heads(session: &mut Session, job: JobId) -> Result<Vec<Candidate>, Stor
     if free <= 0 {
         return Ok(Vec::new());
     }
-    let shares_limits: bool = row.get("shares")?;
+    let (shares_limits, capped) = (row.get("shares")?, row.get("capped")?);
     let rows = session
         .all(
             "SELECT id, project_id, engine, priority, queued_at, attempt, slice FROM runs \
@@ -166,10 +173,10 @@ async fn heads(session: &mut Session, job: JobId) -> Result<Vec<Candidate>, Stor
             values![job, free.min(most)],
         )
         .await?;
-    rows.iter().map(|row| candidate(row, job, shares_limits)).collect()
+    rows.iter().map(|row| candidate(row, job, shares_limits, capped)).collect()
 }
 
-fn candidate(row: &Row, job: JobId, shares_limits: bool) -> Result<Candidate, StoreError> {
+fn candidate(row: &Row, job: JobId, shares_limits: bool, capped: bool) -> Result<Candidate, StoreError> {
     Ok(Candidate {
         run: RunId(row.get("id")?),
         project: ProjectId(row.get("project_id")?),
@@ -180,6 +187,7 @@ fn candidate(row: &Row, job: JobId, shares_limits: bool) -> Result<Candidate, St
         attempt: row.number("attempt")?,
         slice: row.number("slice")?,
         shares_limits,
+        capped,
     })
 }
 

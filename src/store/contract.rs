@@ -40,7 +40,7 @@ macro_rules! store_contract {
             keys_of_refused_runs, one_key_many_callers, one_failed_key_many_callers,
             full_queues, full_rejects, full_replaces, full_keeps_newest, full_rejects_under_contention,
             max_parallel_holds, priority_then_age, priority_across_jobs, heavy_is_not_overtaken, held_until_its_time,
-            queue_time_is_bounded, changed_limits_count_at_once, waiting_is_explained, long_queues_admit_in_batches,
+            queue_time_is_bounded, changed_limits_count_at_once, waiting_is_explained, engines_are_capped, long_queues_admit_in_batches,
             launched_and_concluded, stale_attempts_change_nothing, ends_are_final, failures_are_retried,
             infrastructure_failures_are_retried_apart, slices_go_to_the_back, state_comes_with_success,
             state_conflicts, state_history_is_bounded, state_by_hand, reports_while_it_runs, live_attempts_are_listed,

@@ -2,6 +2,7 @@
 
 use super::{
     Store, StoreError,
+    capacities::capacity_of,
     session::{Row, values},
 };
 use crate::domain::{Limit, LimitId, Name, ProjectId, RunId, Timestamp};
@@ -138,8 +139,7 @@ impl Store {
         rows.iter().map(|row| Ok((limit_from(row)?, row.number_opt("held")?.unwrap_or(0)))).collect()
     }
 
-    /// What a queued run waits for: each full limit by name (`None` = the job's own `max_parallel`), its capacity, and
-    /// who holds it; and the run's place among the job's ready runs, from 1, counted up
+    /// What a queued run waits for: each bound that has no room for it, and who holds it; and the run's place among the job's ready runs, from 1, counted up
     /// to 1,001.
     ///
     /// # Errors
@@ -162,13 +162,20 @@ impl Store {
             let limit: uuid::Uuid = row.get("limit_id")?;
             let sql = "SELECT run_id FROM slots WHERE limit_id = $1 ORDER BY run_id LIMIT 10";
             let holders = session.all(sql, values![limit]).await?;
+            let name: Option<String> = row.get("name")?;
             blockers.push(Blocker {
-                name: row.get("name")?,
+                bound: name.map_or(Bound::Job, Bound::Limit),
                 capacity,
                 weight,
                 held,
                 holders: holders.iter().map(|row| row.get("run_id").map(RunId)).collect::<Result<_, _>>()?,
             });
+        }
+        if let Some((capacity, held)) = capacity_of(&mut session, &run.engine).await?
+            && held >= capacity
+        {
+            let bound = Bound::Engine(run.engine.clone());
+            blockers.push(Blocker { bound, capacity, weight: 1, held, holders: Vec::new() });
         }
         let sql = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM runs WHERE phase = 'queued' AND hold_until IS NULL \
                    AND job_id = $1 AND (priority > $2 OR (priority = $2 AND (queued_at < $3 \
@@ -178,17 +185,28 @@ impl Store {
     }
 }
 
-/// A full limit that keeps a run waiting.
+/// What bounds how many runs there are at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bound {
+    /// The job's `max_parallel`.
+    Job,
+    /// A named limit.
+    Limit(String),
+    /// The `max_running` of the engine of this name.
+    Engine(String),
+}
+
+/// A full bound that keeps a run waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocker {
-    /// The named limit; `None` = the job's `max_parallel`.
-    pub name: Option<String>,
+    /// Which one.
+    pub bound: Bound,
     /// How much may be held.
     pub capacity: u32,
     /// How much the run needs.
     pub weight: u32,
     /// How much is held.
     pub held: u32,
-    /// Who holds it; at most 10.
+    /// Who holds it; at most 10. Nobody is named for an engine: most of its runs may be of other projects.
     pub holders: Vec<RunId>,
 }

@@ -9,6 +9,7 @@
 mod admission;
 mod attempts;
 mod audit;
+mod capacities;
 #[doc(hidden)]
 pub mod contract;
 mod error;
@@ -36,10 +37,11 @@ use secrecy::{ExposeSecret, SecretString};
 pub use admission::Admitted;
 pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;
+pub use capacities::EngineLoad;
 pub use error::StoreError;
 pub use jobs::{Applied, JobPage, NewRevision};
 pub use lead::Leadership;
-pub use limits::{Blocker, LimitUsage, Removal};
+pub use limits::{Blocker, Bound, LimitUsage, Removal};
 pub use run_list::{RunFilter, RunPage};
 pub use secrets::StoredRegistry;
 pub use session::Session;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::fixtures::{START, Subject, TestJob, after};
 use crate::{
     domain::{AttemptId, ErrorCode, Phase, RunId, StopCause, Timestamp},
-    store::Admitted,
+    store::{Admitted, Bound, EngineLoad},
 };
 
 fn runs(admitted: &[Admitted]) -> Vec<RunId> {
@@ -159,12 +159,37 @@ pub async fn waiting_is_explained(subject: &Subject) {
         let (blockers, position) = subject.store.blockers(&subject.read(run).await).await.unwrap();
         assert_eq!(position, place);
         let told: Vec<_> =
-            blockers.iter().map(|b| (b.name.as_deref(), b.capacity, b.weight, b.held, b.holders.as_slice())).collect();
-        assert_eq!(told, [(None, 1, 1, 1, &[running.run][..]), (Some("api"), 3, 3, 3, &[running.run][..])]);
+            blockers.iter().map(|b| (&b.bound, b.capacity, b.weight, b.held, b.holders.as_slice())).collect();
+        let (own, api) = (Bound::Job, Bound::Limit("api".to_owned()));
+        assert_eq!(told, [(&own, 1, 1, 1, &[running.run][..]), (&api, 3, 3, 3, &[running.run][..])]);
     }
     subject.succeed(running).await;
     let (blockers, _) = subject.store.blockers(&subject.read(first).await).await.unwrap();
     assert_eq!(blockers[0].holders, [urgent]);
+}
+
+/// An engine has at most as many runs as it may, whatever jobs they are of; other engines are not held up.
+pub async fn engines_are_capped(subject: &Subject) {
+    let (first, second) = (subject.job(json!({"name": "a"})).await, subject.job(json!({"name": "b"})).await);
+    let capacity = |most| subject.store.set_engine_capacities([("simulated".to_owned(), most)].into());
+    capacity(2).await.unwrap();
+    let running = subject.start(&first).await;
+    subject.start(&second).await;
+    let waiting = wait(subject, &first, 0, after(1)).await;
+    let (blockers, _) = subject.store.blockers(&subject.read(waiting).await).await.unwrap();
+    let told: Vec<_> = blockers.iter().map(|b| (&b.bound, b.capacity, b.held)).collect();
+    assert_eq!(told, [(&Bound::Engine("simulated".to_owned()), 2, 2)]);
+    assert_eq!(subject.store.engine_load("simulated").await.unwrap(), EngineLoad { active: 2, queued: 1 });
+    let elsewhere = first.run_with(|run| run.engine = "other".to_owned());
+    assert_eq!(runs(&subject.trigger(elsewhere).await.1).len(), 1);
+    let freed = subject.succeed(running).await;
+    assert_eq!(runs(&freed.admitted), [waiting]);
+    let late = wait(subject, &second, 0, after(2)).await;
+    capacity(3).await.unwrap();
+    assert_eq!(runs(&subject.store.admit(after(3)).await.unwrap()), [late]);
+    wait(subject, &second, 0, after(3)).await;
+    subject.store.set_engine_capacities([].into()).await.unwrap();
+    assert_eq!(subject.store.admit(after(4)).await.unwrap().len(), 1, "no bound");
 }
 
 /// A long queue is let in batch by batch, everybody once.
