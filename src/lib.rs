@@ -20,6 +20,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod callbacks;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -35,4 +36,10 @@ pub mod vault;
 pub fn install_crypto() {
     // An error says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// An error and what lies beneath it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

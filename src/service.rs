@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Api, ApiConfig},
     auth::TokenSecret,
+    callbacks::Deliverer,
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
     logs::{LogLimits, LogStore},
     runner::{EngineEntry, Engines, Runner},
@@ -51,6 +52,7 @@ pub struct Service {
     new_admin_token: Option<TokenSecret>,
     api: Api,
     runner: Runner,
+    deliverer: Deliverer,
     store: Store,
     stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
@@ -92,12 +94,19 @@ impl Service {
             .with_context(|| format!("cannot listen on {}: is it in use? see --listen", parts.listen))?;
         let address = listener.local_addr()?;
         runner.start();
+        let deliverer = Deliverer::start(
+            store.clone(),
+            keys.clone(),
+            runner.hub(),
+            Arc::clone(&clock),
+            parts.api.callback_targets.clone(),
+        )?;
         let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api);
         let stop = CancellationToken::new();
         let server =
             axum::serve(listener.tap_nodelay(), api.router()).with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
-        Ok(Self { address, new_admin_token, api, runner, store, stop, server, _lock: lock })
+        Ok(Self { address, new_admin_token, api, runner, deliverer, store, stop, server, _lock: lock })
     }
 
     /// Where it listens.
@@ -120,6 +129,7 @@ impl Service {
             tracing::warn!("some requests did not end in time");
         }
         self.runner.shutdown().await;
+        self.deliverer.shutdown().await;
         self.store.close().await;
     }
 }

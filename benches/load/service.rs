@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use haulier::{
     api::ApiConfig,
+    callbacks::TargetPolicy,
     engines::{
         docker::{DockerConfig, DockerEngine},
         simulated::{SimulatedControl, SimulatedEngine},
@@ -76,7 +77,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         }),
         default_engine: "simulated".to_owned(),
         log_limits: LogLimits::default(),
-        api: ApiConfig { public_url: None, max_body_bytes: 1 << 20 },
+        api: ApiConfig { public_url: None, max_body_bytes: 1 << 20, callback_targets: TargetPolicy::default() },
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn timeline(
     Part(run): Part<RunId>,
 ) -> Result<Json<Timeline>, Problem> {
     at.require_runs()?;
-    let found = api.find_run(&at, run).await?;
+    let found = api.read_run(&at, run).await?;
     let events = api.store.timeline(&found.run).await?;
     let attempts = api.store.attempts(run).await?.iter().map(views::attempt).collect();
     Ok(Json(Timeline { events, attempts }))

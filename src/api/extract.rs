@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{Api, Problem};
 use crate::{
     auth::Caller,
-    domain::{FieldError, JobId, Name, Project, RunId, Scope, TokenId, without_value},
+    domain::{FieldError, JobId, Name, Project, Run, RunId, Scope, TokenId, without_value},
 };
 
 /// The header by which a token of the whole installation says which project it means.
@@ -45,6 +45,11 @@ impl InProject {
     /// Lets pass who may reach the job. Others learn nothing about it.
     pub fn require_job(&self, job: JobId, what: &str) -> Result<(), Problem> {
         if self.caller.reaches(job) { Ok(()) } else { Err(Problem::not_found(what)) }
+    }
+
+    /// Whether this is the caller that triggered the run, by the token's name.
+    pub fn asks_for(&self, run: &Run) -> bool {
+        run.created_by == self.caller.name()
     }
 
     /// Lets pass tokens that are not bound to certain jobs.

@@ -13,12 +13,13 @@ use axum::{
 };
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use utoipa::IntoParams;
 
 use super::{
     Api, LONGEST_WAIT, Problem,
     extract::{InProject, Part, Query},
+    runs::LEASE_RENEWAL,
     types::LogView,
 };
 use crate::{
@@ -115,7 +116,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     at.require_runs()?;
-    api.find_run(&at, run).await?;
+    api.read_run(&at, run).await?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let pages = stream::unfold(Some(last.unwrap_or(query.offset)), move |offset| {
         let (api, at) = (api.clone(), at.clone());
@@ -146,7 +147,8 @@ impl Api {
         let mut changes = self.runner.hub().watch(run);
         let mut tail = self.logs.subscribe(run);
         loop {
-            let finished = self.find_run(at, run).await?.run.life.phase.is_terminal();
+            let found = self.read_run(at, run).await?;
+            let finished = found.run.life.phase.is_terminal();
             tail.mark_unchanged();
             let page = self.logs.read(run, offset, PAGE).await.map_err(|error| Problem::internal(&error))?;
             let end = finished && page.end;
@@ -158,6 +160,8 @@ impl Api {
                     tail = self.logs.subscribe(run);
                 },
                 _ = changes.changed() => {}
+                // Whoever follows the log asks for the run all the while.
+                () = sleep(LEASE_RENEWAL), if found.run.abandon_after_seconds.is_some() => {}
                 () = sleep_until(until) => return Ok((page, false)),
                 () = self.shutdown.cancelled() => return Ok((page, false)),
             }

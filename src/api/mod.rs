@@ -3,6 +3,8 @@
 //! **Architecture Invariant:** HTTP status codes are known here (and in the dashboard) alone.
 
 mod audit;
+mod await_run;
+mod callbacks;
 mod docs;
 mod engines;
 mod events;
@@ -42,6 +44,7 @@ pub use problem::Problem;
 
 use crate::{
     auth::Authenticator,
+    callbacks::TargetPolicy,
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
     runner::Runner,
@@ -68,6 +71,8 @@ pub struct ApiConfig {
     pub public_url: Option<String>,
     /// Largest body, in bytes.
     pub max_body_bytes: usize,
+    /// Where callbacks may go.
+    pub callback_targets: TargetPolicy,
 }
 
 /// The parts of [`Api`].
@@ -81,6 +86,7 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     public_url: Option<String>,
     max_body_bytes: usize,
+    callback_targets: TargetPolicy,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
     shutdown: tokio_util::sync::CancellationToken,
@@ -115,6 +121,7 @@ impl Api {
                 clock,
                 public_url: config.public_url,
                 max_body_bytes: config.max_body_bytes,
+                callback_targets: config.callback_targets,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),
                 shutdown: tokio_util::sync::CancellationToken::new(),
@@ -181,6 +188,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(states::history))
         .routes(routes!(runs::list))
         .routes(routes!(runs::read))
+        .routes(routes!(await_run::read))
+        .routes(routes!(callbacks::read))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::cancel_matching))
         .routes(routes!(trigger::retry))
@@ -199,6 +208,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::whoami))
+        .routes(routes!(callbacks::secret))
         .routes(routes!(engines::list))
         .routes(routes!(audit::list));
     OpenApiRouter::with_openapi(docs::base())

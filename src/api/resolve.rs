@@ -60,6 +60,26 @@ impl Api {
         Ok(found)
     }
 
+    /// The same for whoever reads it: the caller's asking keeps the run's lease.
+    pub(super) async fn read_run(&self, at: &InProject, run: RunId) -> Result<Arc<CachedRun>, Problem> {
+        let found = self.find_run(at, run).await?;
+        let leased = found.run.abandon_after_seconds.is_some() && !found.run.life.phase.is_terminal();
+        if leased && at.asks_for(&found.run) {
+            self.runner.renew_lease(run);
+        }
+        Ok(found)
+    }
+
+    /// The run as it is now.
+    pub(super) async fn latest_run(&self, found: Arc<CachedRun>) -> Result<Arc<CachedRun>, Problem> {
+        let hub = self.runner.hub();
+        if let Some(latest) = hub.latest(found.run.id) {
+            return Ok(latest);
+        }
+        let run = self.store.run(found.run.project, found.run.id).await?;
+        Ok(hub.remember(run.ok_or_else(|| Problem::not_found("run"))?))
+    }
+
     fn check_run(at: &InProject, run: &Run) -> Result<(), Problem> {
         if run.project != at.project.id {
             return Err(Problem::not_found("run"));

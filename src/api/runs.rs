@@ -1,6 +1,6 @@
 //! Runs: list, read (and wait for the end), cancel.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -30,7 +30,7 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How often a waiting request renews the run's lease, which lasts 30 s at the least.
-const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+pub(super) const LEASE_RENEWAL: Duration = Duration::from_secs(10);
 
 /// Which runs to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -106,10 +106,9 @@ pub(super) async fn read(
     if wait > LONGEST_WAIT {
         return Err(Problem::malformed("wait is from 0 to 55 seconds: ask again when the answer is not the end"));
     }
-    let found = if wait.is_zero() { api.find_run(&at, run).await? } else { api.wait_for_end(&at, run, wait).await? };
-    if found.run.abandon_after_seconds.is_some() && !found.run.life.phase.is_terminal() {
-        api.runner.renew_lease(run);
-    }
+    let found = api.read_run(&at, run).await?;
+    let renews = at.asks_for(&found.run);
+    let found = if wait.is_zero() { found } else { api.wait_for_end(found, wait, renews).await? };
     let body = api.body_of(&at, &found).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -179,28 +178,32 @@ impl Api {
         Ok(RunFilter { project: Some(at.project.id), jobs, ..RunFilter::default() })
     }
 
-    /// The run at its end, or as it is when the time is up. Asks the database once, however long it takes.
-    async fn wait_for_end(
+    /// The run at its end, or as it is when the time is up. Does not ask the database, however long it takes, unless
+    /// other services may change the run. `renews`: whoever waits is the run's caller, and keeps its lease.
+    pub(super) async fn wait_for_end(
         &self,
-        at: &InProject,
-        run: RunId,
+        mut found: Arc<CachedRun>,
         wait: Duration,
-    ) -> Result<std::sync::Arc<CachedRun>, Problem> {
-        let hub = self.runner.hub();
-        // Listen first, else a change between reading and listening is missed.
+        renews: bool,
+    ) -> Result<Arc<CachedRun>, Problem> {
+        let (hub, run) = (self.runner.hub(), found.run.id);
         let mut changes = hub.watch(run);
-        let mut found = self.find_run(at, run).await?;
+        // What changed between reading and listening.
+        if !found.run.life.phase.is_terminal() {
+            found = self.latest_run(found).await?;
+        }
+        let renews = renews && found.run.abandon_after_seconds.is_some();
         let until = Instant::now() + wait;
         // Whoever waits is asking all the while: a wait may be longer than the lease.
         let mut renewal = tokio::time::interval(LEASE_RENEWAL);
         while !found.run.life.phase.is_terminal() {
             tokio::select! {
-                _ = renewal.tick(), if found.run.abandon_after_seconds.is_some() => self.runner.renew_lease(run),
+                _ = renewal.tick(), if renews => self.runner.renew_lease(run),
                 changed = changes.changed() => match changed {
                     Some(changed) => found = changed,
                     None => break,
                 },
-                () = sleep(LOOK), if !hub.knows_all_changes() => found = self.find_run(at, run).await?,
+                () = sleep(LOOK), if !hub.knows_all_changes() => found = self.latest_run(found).await?,
                 () = sleep_until(until) => break,
                 () = self.shutdown.cancelled() => break,
             }

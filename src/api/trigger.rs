@@ -7,17 +7,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ring::digest;
+use uuid::Uuid;
 
 use super::{
-    Api, BASE, JobRef, Problem,
+    Api, JobRef, Problem,
     extract::{Body, InProject, Part},
     resolve::ResolvedJob,
     types::RunView,
     views,
 };
 use crate::{
-    domain::{IfExists, Run, RunId, RunRequest, Scope, Timestamp},
-    store::{NewRun, TriggerOutcome},
+    callbacks::shown,
+    domain::{CallbackKind, IfExists, Run, RunId, RunRequest, Scope, Timestamp},
+    store::{NewCallback, NewRun, TriggerOutcome},
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -50,6 +52,7 @@ pub(super) async fn trigger(
             false => Some(api.keys.seal_env(at.project.id, run.id, &request.env).await?),
         };
         let new = NewRun {
+            callback: api.new_callback(&at, &request).await?,
             when_full: resolved.revision.spec.when_full,
             key: key.clone().map(|key| (key, fingerprint(&request), request.if_exists)),
             repeats: false,
@@ -67,7 +70,10 @@ pub(super) async fn trigger(
         }
         match api.store.trigger(new).await? {
             TriggerOutcome::Stale | TriggerOutcome::Gone => api.forget_job(&at, &job),
-            outcome => return api.answer(&at, outcome, &headers).await,
+            outcome => {
+                let called_back = request.callback_url.is_some() || request.call_back_uri.is_some();
+                return api.answer(&at, outcome, called_back, &headers).await;
+            }
         }
     }
     let (job, ..) = api.find_job(&at, &job).await?;
@@ -116,12 +122,12 @@ pub(super) async fn retry(
     };
     let fingerprint = digest::digest(&digest::SHA256, earlier.id.0.as_bytes()).as_ref().to_vec();
     let key = key.map(|key| (key, fingerprint, IfExists::Return));
-    let new = NewRun { run, env, when_full: present.spec.when_full, key, repeats: true };
+    let new = NewRun { run, env, when_full: present.spec.when_full, key, callback: None, repeats: true };
     match api.store.trigger(new).await? {
         TriggerOutcome::Gone | TriggerOutcome::Stale => {
             Err(Problem::conflict("job_archived", "the job is archived: register it anew"))
         }
-        outcome => api.answer(&at, outcome, &headers).await,
+        outcome => api.answer(&at, outcome, false, &headers).await,
     }
 }
 
@@ -147,7 +153,13 @@ impl Api {
     }
 
     /// Carries out what was stored, and tells the caller.
-    async fn answer(&self, at: &InProject, outcome: TriggerOutcome, headers: &HeaderMap) -> Result<Response, Problem> {
+    async fn answer(
+        &self,
+        at: &InProject,
+        outcome: TriggerOutcome,
+        called_back: bool,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
         let (run, replayed) = match outcome {
             TriggerOutcome::Created { run, admitted, stopped } => {
                 self.runner.hub().publish((*run).clone());
@@ -180,9 +192,14 @@ impl Api {
         }
         let waiting = self.waiting(&run).await?;
         let view = views::run(&at.project.name, &run, waiting, self.clock.now());
+        let location = match called_back {
+            true => None,
+            false => HeaderValue::try_from(self.await_link(run.project, run.id, headers).await?).ok(),
+        };
         let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
         let to = response.headers_mut();
-        if let Ok(location) = HeaderValue::try_from(format!("{}{BASE}/runs/{}", self.origin(headers), run.id)) {
+        // Who is called back must not follow a link besides: Data Factory would.
+        if let Some(location) = location {
             to.insert(header::LOCATION, location);
         }
         to.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -190,8 +207,21 @@ impl Api {
         Ok(response)
     }
 
+    /// The callback that a request asks for, its address checked and sealed.
+    async fn new_callback(&self, at: &InProject, request: &RunRequest) -> Result<Option<NewCallback>, Problem> {
+        let (kind, pointer, text) = match (&request.callback_url, &request.call_back_uri) {
+            (Some(text), _) => (CallbackKind::Signed, "/callback_url", text),
+            (None, Some(text)) => (CallbackKind::Adf, "/callBackUri", text),
+            (None, None) => return Ok(None),
+        };
+        let url = self.callback_targets.check(text).map_err(|error| Problem::invalid_field(pointer, error))?;
+        let delivery = Uuid::now_v7();
+        let sealed = self.keys.seal_callback_url(at.project.id, delivery, url.as_str()).await?;
+        Ok(Some(NewCallback { delivery, kind, url: sealed, target: shown(&url) }))
+    }
+
     /// How the caller reaches the service: `https://host`.
-    fn origin(&self, headers: &HeaderMap) -> String {
+    pub(super) fn origin(&self, headers: &HeaderMap) -> String {
         if let Some(url) = &self.public_url {
             return url.trim_end_matches('/').to_owned();
         }
@@ -212,9 +242,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-/// What makes two requests the same: all that they ask for, whatever should happen when the run exists.
+/// What makes two requests the same: all that they ask for, whatever should happen when the run exists, and whoever is
+/// told its end: Data Factory makes up another address each time.
 fn fingerprint(request: &RunRequest) -> Vec<u8> {
-    let asked = RunRequest { if_exists: IfExists::default(), ..request.clone() };
+    let asked =
+        RunRequest { if_exists: IfExists::default(), callback_url: None, call_back_uri: None, ..request.clone() };
     let text = serde_json::to_vec(&asked).unwrap_or_default();
     digest::digest(&digest::SHA256, &text).as_ref().to_vec()
 }

@@ -430,6 +430,19 @@ pub struct EngineView {
     pub queued: u32,
 }
 
+/// What signs the project's callbacks.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WebhookSecret {
+    /// `whsec_…`, for a library of the Standard Webhooks specification.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookSecret").finish_non_exhaustive()
+    }
+}
+
 /// A change that somebody made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditView {

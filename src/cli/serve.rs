@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     api::ApiConfig,
+    callbacks::TargetPolicy,
     config::{Config, EngineConfig, EngineKind, LogFormat, MasterKeySource, ServeArgs, Surroundings},
     domain::InstallationId,
     engines::{
@@ -65,7 +66,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn start(config: Config) -> anyhow::Result<Service> {
-    let Config { server, storage, secrets, logs, engines } = config;
+    let Config { server, storage, secrets, logs, callbacks, engines } = config;
     make_data_dir(&storage.data_dir)?;
     let keyring = keyring(secrets.master_key).await?;
     let default_engine = engines.default.to_string();
@@ -84,7 +85,11 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         }),
         default_engine,
         log_limits: logs.limits,
-        api: ApiConfig { public_url: server.public_url, max_body_bytes: server.max_body_bytes },
+        api: ApiConfig {
+            public_url: server.public_url,
+            max_body_bytes: server.max_body_bytes,
+            callback_targets: TargetPolicy::new(callbacks.allow),
+        },
     })
     .await
 }

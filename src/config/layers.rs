@@ -58,6 +58,7 @@ pub(super) struct File {
     #[serde(deserialize_with = "secret")]
     pub(super) admin_token: Option<SecretString>,
     pub(super) logs: Logs,
+    pub(super) callbacks: Callbacks,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,
 }
@@ -67,6 +68,13 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Logs {
     pub(super) max_bytes_per_run: Option<u64>,
+}
+
+/// Section `[callbacks]` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Callbacks {
+    pub(super) allow: Vec<String>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

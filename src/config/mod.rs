@@ -1,6 +1,7 @@
 //! The server's configuration: defaults < file < environment < flags, checked once.
 
 mod args;
+mod callbacks;
 mod engines;
 mod error;
 mod layers;
@@ -12,6 +13,7 @@ mod storage;
 mod tests;
 
 pub use args::ServeArgs;
+pub use callbacks::CallbacksConfig;
 pub use engines::{EngineConfig, EngineKind, EnginesConfig};
 pub use error::{ConfigError, Origin};
 pub use layers::Surroundings;
@@ -31,6 +33,8 @@ pub struct Config {
     pub secrets: SecretsConfig,
     /// How much of the runs' logs is kept, and how long.
     pub logs: LogsConfig,
+    /// Where callbacks may go.
+    pub callbacks: CallbacksConfig,
     /// Which engines there are.
     pub engines: EnginesConfig,
 }
@@ -47,6 +51,7 @@ impl Config {
             server: ServerConfig::resolve(&layers)?,
             secrets: SecretsConfig::resolve(&layers, &storage.data_dir)?,
             logs: LogsConfig::resolve(&layers)?,
+            callbacks: CallbacksConfig::resolve(&layers)?,
             engines: EnginesConfig::resolve(&layers)?,
             storage,
         })

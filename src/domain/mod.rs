@@ -4,6 +4,7 @@
 //! decided here, takes time from a [`Clock`], and can be tested without a runtime.
 
 mod attempt;
+mod callback;
 mod clock;
 mod error;
 mod ids;
@@ -19,6 +20,7 @@ mod token;
 mod validate;
 
 pub use attempt::{Attempt, AttemptEnd, AttemptPhase, AttemptResult};
+pub use callback::{Callback, CallbackKind, CallbackOutcome, CallbackState, CallbackTry};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{ErrorCode, RunError};
 pub use ids::{AttemptId, InstallationId, JobId, LimitId, ParseIdError, ProjectId, RunId, TokenId, WorkloadName};

@@ -40,6 +40,11 @@ pub struct RunRequest {
     /// Who asks, for people and filters: `{"kind": "adf", "pipeline": "…"}`. At most 16 values of 256 bytes.
     #[schema(value_type = BTreeMap<String, String>)]
     pub source: IndexMap<String, String>,
+    /// Told the run's end, by a signed request (Standard Webhooks). Never shown again.
+    pub callback_url: Option<String>,
+    /// Told the run's end as Data Factory's WebHook activity wants it, which adds this itself.
+    #[serde(rename = "callBackUri")]
+    pub call_back_uri: Option<String>,
 }
 
 /// What to do when the idempotency key was used before with the same request.
@@ -74,6 +79,8 @@ impl RunRequest {
         check_labels("/labels", self.labels.iter(), p);
         check_labels("/source", self.source.iter(), p);
         p.require(self.source.len() <= 16, "/source", "at most 16 values");
+        let one = self.callback_url.is_none() || self.call_back_uri.is_none();
+        p.require(one, "/callback_url", "give it or callBackUri, not both");
         problems.into_result()
     }
 }

@@ -56,7 +56,7 @@ impl Fixture {
         let mut run = Run::fresh(self.project, self.job, self.spec.name.clone(), 1, "sim".into(), "test".into(), now);
         change(&mut run);
         let id = run.id;
-        let new = NewRun { run, env: None, when_full: self.spec.when_full, key: None, repeats: false };
+        let new = NewRun { run, env: None, when_full: self.spec.when_full, key: None, callback: None, repeats: false };
         let outcome = self.shared().store.trigger(new).await.unwrap();
         assert!(matches!(outcome, TriggerOutcome::Created { .. }));
         id

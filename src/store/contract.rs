@@ -6,6 +6,7 @@
 mod admission;
 mod attempts;
 mod belongings;
+mod callbacks;
 mod contention;
 mod database;
 mod durability;
@@ -18,6 +19,7 @@ mod triggers;
 pub use admission::*;
 pub use attempts::*;
 pub use belongings::*;
+pub use callbacks::*;
 pub use contention::*;
 pub use database::TestDatabase;
 pub use durability::*;
@@ -45,6 +47,7 @@ macro_rules! store_contract {
             infrastructure_failures_are_retried_apart, slices_go_to_the_back, state_comes_with_success,
             state_conflicts, state_history_is_bounded, state_by_hand, reports_while_it_runs, live_attempts_are_listed,
             stop_waiting, stop_active, stop_matching, stop_twice, stop_is_never_lost, stop_races_admission, leases,
+            callbacks_are_due_with_the_end,
             lists_filter, any_page_size_gives_the_same,
             limits_hold_under_contention, two_services_never_over_admit,
             a_failed_write_undoes_only_its_own, everything_outlives_a_restart, a_newer_schema_is_refused

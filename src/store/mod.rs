@@ -9,6 +9,7 @@
 mod admission;
 mod attempts;
 mod audit;
+mod callbacks;
 mod capacities;
 #[doc(hidden)]
 pub mod contract;
@@ -37,6 +38,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use admission::Admitted;
 pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;
+pub use callbacks::NewCallback;
 pub use capacities::EngineLoad;
 pub use error::StoreError;
 pub use jobs::{Applied, JobPage, NewRevision};
@@ -150,26 +152,23 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn setting_or(&self, name: &'static str, otherwise: String) -> Result<String, StoreError> {
+    pub async fn setting_or(&self, name: &str, otherwise: String) -> Result<String, StoreError> {
+        let name = name.to_owned();
         self.write(move |session| {
-            let otherwise = otherwise.clone();
+            let (name, otherwise) = (name.clone(), otherwise.clone());
             Box::pin(async move {
                 session
                     .execute(
                         "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
-                        session::values![name, otherwise],
+                        session::values![name.as_str(), otherwise],
                     )
                     .await?;
-                let row = session.first("SELECT value FROM settings WHERE name = $1", session::values![name]).await?;
+                let row = session
+                    .first("SELECT value FROM settings WHERE name = $1", session::values![name.as_str()])
+                    .await?;
                 row.ok_or_else(|| StoreError::corrupt("settings"))?.get("value")
             })
         })
         .await
     }
-}
-
-/// An error and what lies beneath it, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

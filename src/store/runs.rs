@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{
-    Session, Store, StoreError,
+    Session, Store, StoreError, callbacks,
     session::{Dialect, Row, Statement, json_text, values},
 };
 use crate::domain::{
@@ -122,6 +122,11 @@ pub(super) async fn save(session: &mut Session, before: Lifecycle, run: &Run) ->
             ],
         )
         .await?;
+    if changed.is_some()
+        && let Some(ended_at) = run.finished_at
+    {
+        session.execute_all(vec![callbacks::due_now(run.id, ended_at)]).await?;
+    }
     Ok(changed.is_some())
 }
 
@@ -164,12 +169,20 @@ impl Store {
         Ok(load(&mut self.read().await?, run).await?.filter(|found| found.project == project))
     }
 
+    /// A run, whichever project it is of.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn run_by_id(&self, run: RunId) -> Result<Option<Run>, StoreError> {
+        load(&mut self.read().await?, run).await
+    }
+
     /// Whether a run has ended; `None` when there is none.
     ///
     /// # Errors
     /// The database failed.
     pub async fn has_ended(&self, run: RunId) -> Result<Option<bool>, StoreError> {
-        Ok(load(&mut self.read().await?, run).await?.map(|run| run.life.phase.is_terminal()))
+        Ok(self.run_by_id(run).await?.map(|run| run.life.phase.is_terminal()))
     }
 
     /// A run's sealed environment, as it was given with the trigger.

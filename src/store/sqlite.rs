@@ -140,7 +140,7 @@ async fn run_writer(mut session: Session, mut writes: mpsc::Receiver<Box<dyn Wri
     while writes.recv_many(&mut group, GROUP).await > 0 {
         let failure = run_group(&mut session, &mut group, &mut writes).await.err().map(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, writes = group.len(), "a commit failed");
-            super::describe(&error)
+            crate::with_causes(&error)
         });
         for write in group.drain(..) {
             write.finish(failure.clone().map_or(Ok(()), |reason| Err(StoreError::Commit(reason))));

@@ -1,8 +1,9 @@
 //! Triggering: a run, its idempotency key and, where there is room, its first attempt, in one transaction.
 
 use super::{
-    Admitted, Session, Stopped, Store, StoreError,
+    Admitted, NewCallback, Session, Stopped, Store, StoreError,
     admission::{ADMISSION_LOCK, admit},
+    callbacks,
     runs::{adding_labels, load},
     session::{Row, Statement, json_text, values},
     stops,
@@ -20,6 +21,8 @@ pub struct NewRun {
     pub when_full: WhenFull,
     /// The caller's key, a fingerprint of what it asked for, and what to do when the key is known.
     pub key: Option<(String, Vec<u8>, IfExists)>,
+    /// Who is to be told its end.
+    pub callback: Option<NewCallback>,
     /// Whether it repeats an earlier run, with that run's revision.
     pub repeats: bool,
 }
@@ -91,6 +94,9 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
         return Ok(TriggerOutcome::Stale);
     }
     if let Some(outcome) = known_key(session, new, &row).await? {
+        if let (TriggerOutcome::Existing(run), Some(callback)) = (&outcome, &new.callback) {
+            session.execute_all(vec![callbacks::keeping(callback, run)]).await?;
+        }
         return Ok(outcome);
     }
     let mut stopped = Vec::new();
@@ -104,6 +110,7 @@ async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, 
     }
     let mut statements = vec![inserting(new)?];
     statements.extend(keeping_key(new));
+    statements.extend(new.callback.as_ref().map(|callback| callbacks::keeping(callback, run)));
     statements.extend(adding_labels(run, &run.labels, ""));
     statements.extend(adding_labels(run, &run.source, "source:"));
     session.execute_all(statements).await?;

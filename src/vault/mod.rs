@@ -12,6 +12,7 @@ mod keyring;
 mod master;
 mod project_keys;
 mod seal;
+mod signing;
 
 pub use binding::Binding;
 pub use data_key::DataKey;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
+use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 use super::{Binding, DataKey, Keyring, SealedDataKey, VaultError};
 use crate::{
@@ -18,8 +20,10 @@ const CACHED: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct ProjectKeys {
     keyring: Arc<Keyring>,
-    store: Store,
+    pub(super) store: Store,
     cache: Arc<Cache<ProjectId, Arc<DataKey>>>,
+    /// What each project signs with.
+    pub(super) signing: Arc<Cache<ProjectId, hmac::Key>>,
 }
 
 /// A value could not be sealed or opened.
@@ -40,7 +44,12 @@ impl ProjectKeys {
     /// Keys under this keyring, kept in this database.
     #[must_use]
     pub fn new(keyring: Keyring, store: Store) -> Self {
-        Self { keyring: Arc::new(keyring), store, cache: Arc::new(Cache::new(CACHED)) }
+        Self {
+            keyring: Arc::new(keyring),
+            store,
+            cache: Arc::new(Cache::new(CACHED)),
+            signing: Arc::new(Cache::new(CACHED)),
+        }
     }
 
     /// A data key for a new project, in its sealed form.
@@ -76,7 +85,7 @@ impl ProjectKeys {
         self.key(project).await.map(|_| ())
     }
 
-    async fn key(&self, project: ProjectId) -> Result<Arc<DataKey>, KeyError> {
+    pub(super) async fn key(&self, project: ProjectId) -> Result<Arc<DataKey>, KeyError> {
         if let Some(key) = self.cache.get(&project) {
             return Ok(key);
         }
@@ -159,6 +168,31 @@ impl ProjectKeys {
     ) -> Result<T, KeyError> {
         let row = run.to_string();
         self.open(project, sealed, &Binding { table: "runs", row: &row, name: "env" }).await
+    }
+
+    /// Seals the address that a callback goes to.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn seal_callback_url(&self, project: ProjectId, delivery: Uuid, url: &str) -> Result<Vec<u8>, KeyError> {
+        let row = delivery.to_string();
+        self.seal(project, url.as_bytes(), &Binding { table: "callbacks", row: &row, name: "url" }).await
+    }
+
+    /// Opens such an address.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn open_callback_url(
+        &self,
+        project: ProjectId,
+        delivery: Uuid,
+        sealed: &[u8],
+    ) -> Result<String, KeyError> {
+        let row = delivery.to_string();
+        let at = Binding { table: "callbacks", row: &row, name: "url" };
+        let plain = self.key(project).await?.open(sealed, &at)?;
+        String::from_utf8(plain.expose_secret().to_vec()).map_err(|_| KeyError::Unreadable("callback"))
     }
 
     /// Seals the value of a project's secret (`table` = `secrets`) or a registry's password (`registries`).

@@ -1,7 +1,9 @@
 //! The service over HTTP, through the typed client, on the simulated engine.
 
 mod admission;
+mod await_link;
 mod bad_input;
+mod callbacks;
 mod databases;
 mod jobs;
 mod limits;

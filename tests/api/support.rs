@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use haulier::{
     api::{ApiConfig, types::RunView},
+    callbacks::TargetPolicy,
     client::Client,
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::simulated::{SimulatedControl, SimulatedEngine},
@@ -168,7 +169,11 @@ async fn serve(
         }),
         default_engine: "simulated".to_owned(),
         log_limits,
-        api: ApiConfig { public_url: None, max_body_bytes: 1 << 20 },
+        api: ApiConfig {
+            public_url: None,
+            max_body_bytes: 1 << 20, // Receivers live on this one address of the loopback network.
+            callback_targets: TargetPolicy::new(vec!["127.0.0.1/32".parse().unwrap()]),
+        },
     };
     let service = Service::start(parts).await.unwrap();
     let client = Client::new(&format!("http://{}", service.address()), ADMIN.into(), None).unwrap();

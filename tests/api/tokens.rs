@@ -36,7 +36,12 @@ async fn every_route_wants_a_token() {
     let mut asked = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
-            let open = path == "/healthz" || path == "/readyz";
+            // What opens this one instead is in the link itself: see await_link.rs.
+            let wanted = match path.as_str() {
+                "/healthz" | "/readyz" => 200,
+                "/api/v1/runs/{run}/await" => 400,
+                _ => 401,
+            };
             let path = path.replace("{job}", "a").replace("{name}", "a").replace("{number}", "1");
             let path = path.replace("{run}", "01890a5d-ac96-774b-bcce-b302099a8057");
             let path = path.replace("{token}", "01890a5d-ac96-774b-bcce-b302099a8057");
@@ -47,7 +52,7 @@ async fn every_route_wants_a_token() {
                     request = request.header("authorization", header);
                 }
                 let status = request.send().await.unwrap().status();
-                assert_eq!(status.as_u16(), if open { 200 } else { 401 }, "{method} {path}");
+                assert_eq!(status.as_u16(), wanted, "{method} {path}");
                 asked += 1;
             }
         }

@@ -182,7 +182,7 @@ impl TestJob {
             timeout_seconds: self.spec.timeout_seconds,
             ..Run::fresh(self.project, self.id, name, self.revision, engine, by, START)
         };
-        NewRun { run, env: None, when_full: self.spec.when_full, key: None, repeats: false }
+        NewRun { run, env: None, when_full: self.spec.when_full, key: None, callback: None, repeats: false }
     }
 
     /// A run that is told apart by its key and what was asked for.
