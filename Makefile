@@ -1,6 +1,6 @@
 # What people and CI call. Every target works on a fresh Debian machine with Rust: what else it needs, it installs.
 
-.PHONY: help build test lint generate check-generated bench demo docs
+.PHONY: help build test lint generate check-generated engines-table bench demo docs
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -21,6 +21,9 @@ generate: ## Write the files that are made from the code
 
 check-generated: ## Check that they are what the code makes
 	cargo run --locked --quiet --all-features -- openapi | diff - openapi/openapi.json
+
+engines-table: ## Write what the last tests saw each engine do: docs/engines.md
+	tests/support/contract-table target/contract.jsonl > docs/engines.md
 
 bench: ## Measure, and print the figures as ratios to the raw engine
 	cargo bench --locked

@@ -2,13 +2,17 @@
 
 use std::{collections::HashMap, env, sync::Arc};
 
-use bollard::{Docker, query_parameters::ListContainersOptions};
+use async_trait::async_trait;
+use bollard::{
+    Docker,
+    query_parameters::{ListContainersOptions, RemoveContainerOptions},
+};
 use haulier::{
     domain::InstallationId,
     engine_contract,
     engines::{
-        Credentials, Engine, LaunchFile, LaunchProgress,
-        contract::{Dialect, Step, Subject, run_case},
+        Credentials, Engine, Handle, LaunchFile, LaunchProgress,
+        contract::{Dialect, Faults, NotApplicable, Skipped, SlowImage, Step, Subject, Verdict, run_case},
         docker::{DockerConfig, DockerEngine},
         label,
         simulated::{SimulatedControl, SimulatedEngine},
@@ -58,8 +62,58 @@ fn daemon(name: &'static str, host: &str, podman: bool) -> Result<Subject, Strin
                 password: variable("HAULIER_TEST_REGISTRY_PASSWORD")?.into(),
             },
         )),
+        slow_image: if podman {
+            // Its registries are named when it starts.
+            SlowImage::None(Skipped("this podman knows no registry that the test could start"))
+        } else {
+            SlowImage::Proxied
+        },
         dialect: Dialect::Shell,
+        many: 30,
+        faults: Arc::new(DockerFaults(variable(host)?)),
     })
+}
+
+/// What anybody may do who reaches the daemon.
+struct DockerFaults(String);
+
+#[async_trait]
+impl Faults for DockerFaults {
+    async fn start_again(&self, handle: &Handle) -> Verdict {
+        let daemon = Docker::connect_with_host(&self.0).expect("the address is right");
+        daemon.restart_container(&handle.id, None).await.expect("it can be restarted");
+        Ok(())
+    }
+
+    async fn lose(&self, handle: &Handle) -> Verdict {
+        let daemon = Docker::connect_with_host(&self.0).expect("the address is right");
+        let options = RemoveContainerOptions { force: true, v: true, link: false };
+        daemon.remove_container(&handle.id, Some(options)).await.expect("it can be removed");
+        Ok(())
+    }
+}
+
+struct SimulatedFaults(SimulatedControl);
+
+#[async_trait]
+impl Faults for SimulatedFaults {
+    async fn interrupt(&self) -> Verdict {
+        self.0.set_reachable(false);
+        Ok(())
+    }
+
+    async fn restore(&self) {
+        self.0.set_reachable(true);
+    }
+
+    async fn start_again(&self, _handle: &Handle) -> Verdict {
+        Err(NotApplicable("it starts nothing twice"))
+    }
+
+    async fn lose(&self, handle: &Handle) -> Verdict {
+        assert!(self.0.lose(&handle.id));
+        Ok(())
+    }
 }
 
 async fn simulated() -> Result<Subject, String> {
@@ -79,7 +133,10 @@ async fn simulated() -> Result<Subject, String> {
         missing_image: "sim/missing".to_owned(),
         unreachable_image: "sim/no-registry".to_owned(),
         private: Some(("sim/private".to_owned(), login)),
+        slow_image: SlowImage::Named("sim/slow-pull".to_owned()),
         dialect: Dialect::Simulated,
+        many: 200,
+        faults: Arc::new(SimulatedFaults(control)),
     })
 }
 
@@ -144,7 +201,7 @@ async fn docker_stop_of_a_created_container_is_final() {
         };
         let body = bollard::models::ContainerCreateBody { image: Some(subject.image.clone()), ..Default::default() };
         let id = daemon.create_container(Some(options), body).await.unwrap().id;
-        let handle = haulier::engines::Handle { attempt: spec.attempt, id: id.clone() };
+        let handle = Handle { attempt: spec.attempt, id: id.clone() };
         subject.engine.stop(&handle, std::time::Duration::from_secs(1)).await.unwrap();
         assert!(daemon.start_container(&id, None).await.is_err());
         Ok(())

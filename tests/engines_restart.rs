@@ -12,7 +12,7 @@ use haulier::{
     domain::InstallationId,
     engines::{
         Engine, LaunchFailure, LaunchProgress, Persistence, WorkloadPhase,
-        contract::{Dialect, Step, Subject, eventually, run_case},
+        contract::{Dialect, NoFaults, Skipped, SlowImage, Step, Subject, eventually, run_case},
         docker::{DockerConfig, DockerEngine},
     },
 };
@@ -97,7 +97,10 @@ async fn subject(daemon: &Daemon) -> Result<Subject, String> {
         missing_image: String::new(),
         unreachable_image: String::new(),
         private: None,
+        slow_image: SlowImage::None(Skipped("this daemon is in a network of its own")),
         dialect: Dialect::Shell,
+        many: 30,
+        faults: Arc::new(NoFaults),
     };
     for _ in 0..300 {
         if subject.engine.probe().await.reachable {

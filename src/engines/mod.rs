@@ -41,6 +41,9 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Idempotent on the workload name: where it exists and carries our labels for this attempt it is adopted; it is
     /// started only if it never was. Pulls the image when needed and tells so through `progress`.
     ///
+    /// An engine that [schedules](Capabilities::schedules) returns as soon as it has taken the workload on; what that
+    /// waits for, and why it cannot start, is then [observed](Self::observe), with the same meaning as the errors here.
+    ///
     /// # Errors
     /// [`Persistence::Permanent`] when trying again cannot help; then nothing of the workload runs.
     /// Anything else leaves it open whether the workload exists: call again.
@@ -63,8 +66,11 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// The list could not be had **whole**.
     async fn list(&self) -> Result<Vec<Found>, EngineError>;
 
-    /// Asks the workload to end (TERM), and ends it after `grace` (KILL). Returns when it has ended or the signal is
-    /// on its way. A workload that is missing or has ended is success.
+    /// Asks the workload to end (TERM), and ends it after `grace` (KILL); an engine that keeps the grace with the
+    /// workload takes [`LaunchSpec::kill_grace`] for it. Returns when it has ended or the signal is on its way. Its
+    /// end can be read afterwards, and so can its output, [mostly](Capabilities::output_after_stop); what never ran
+    /// may be gone. A workload that is missing or has ended is
+    /// success.
     ///
     /// # Errors
     /// The engine could not be asked.
@@ -106,6 +112,16 @@ pub struct Capabilities {
     pub pull: bool,
     /// Workloads survive a restart of the service.
     pub adopt: bool,
+    /// Files belong to the user that the image runs as, with exactly the mode asked for. Otherwise whoever runs in the
+    /// container may read them.
+    pub file_owner: bool,
+    /// Output that comes in a rush is kept whole. Otherwise megabytes written at once may lose some.
+    pub whole_output: bool,
+    /// The output of a workload that was stopped can be read from its first byte afterwards. Otherwise only who followed
+    /// it has it whole.
+    pub output_after_stop: bool,
+    /// Places workloads by itself: takes one on at once and starts it later, when there is room and the image is there.
+    pub schedules: bool,
 }
 
 /// An engine's answer to "are you there".

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::domain::{AttemptId, Timestamp, WaitReason};
 
-use super::Handle;
+use super::{EngineErrorKind, Handle};
 
 /// What has become of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +50,18 @@ pub enum LaunchFailure {
     CommandNotFound(String),
     /// The engine refused the configuration at start. The engine's words.
     Rejected(String),
-    /// The image could not be had. The engine's words.
-    ImagePull(String),
-    /// Thrown out to make room.
+    /// The image could not be had: one of the image kinds of [`EngineErrorKind`], and the engine's words.
+    Image(EngineErrorKind, String),
+    /// Thrown out: to make room, or by somebody who deleted it.
     Evicted(String),
     /// The engine itself was restarted or shut down.
     Interrupted(String),
+    /// The engine has given it up: its node is gone.
+    Lost(String),
+    /// The engine ended it at [`LaunchSpec::deadline`](super::LaunchSpec::deadline), before the service did.
+    DeadlineExceeded(String),
+    /// It was stopped before it ran.
+    NeverStarted(String),
 }
 
 /// Something may have changed.

@@ -42,6 +42,14 @@ enum Launch {
     Ended(AttemptEnd),
 }
 
+/// What waiting for a start came to.
+enum Start {
+    /// It runs, or has run.
+    Started,
+    /// It never ran, and never will.
+    Never(AttemptEnd),
+}
+
 /// Drives the attempt.
 pub(super) async fn run(shared: &Arc<Shared>, id: AttemptId, engine: &str, stop: CancellationToken) {
     let Some(plan) = persist(|| shared.store.launch_plan(id)).await else { return };
@@ -73,7 +81,7 @@ impl Drive<'_> {
                 return;
             }
         };
-        let watch = self.entry.observer.watch(attempt.id);
+        let mut watch = self.entry.observer.watch(attempt.id);
         let known = attempt.handle.clone().filter(|_| attempt.phase == AttemptPhase::Launched);
         let resumed = known.is_some();
         let launch = match known {
@@ -90,6 +98,14 @@ impl Drive<'_> {
         };
         fail::fail_point!("launched", |_| std::process::abort());
         watch.launched(handle.clone(), resumed || self.stop.is_cancelled());
+        if !resumed
+            && self.entry.capabilities().schedules
+            && let Start::Never(end) = self.until_started(&handle, &mut watch).await
+        {
+            conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
+            self.remove(&handle).await;
+            return;
+        }
         self.shared.set_waits(attempt.id, None);
         self.follow(prepared, handle, watch, resumed).await;
     }
@@ -111,8 +127,7 @@ impl Drive<'_> {
 
     /// Asks the engine until it has the workload, cannot have it, or nobody wants it any more.
     async fn launch(&self, prepared: &Prepared) -> Launch {
-        let spec = &self.plan.revision.spec;
-        let deadline = self.in_real_time(self.plan.attempt.created_at, spec.start_timeout_seconds);
+        let deadline = self.start_deadline();
         let (progress, waits) = LaunchProgress::new();
         let mut pause = Duration::from_millis(100);
         if self.stop.is_cancelled() {
@@ -124,10 +139,8 @@ impl Drive<'_> {
                 biased;
                 () = self.stop.cancelled() => return self.give_up(cancelled()).await,
                 () = sleep_until(deadline) => {
-                    let waited = waits.borrow().as_ref().map(|(_, detail)| format!(": {detail}")).unwrap_or_default();
-                    let seconds = spec.start_timeout_seconds;
-                    let message = format!("the container did not start within start_timeout_seconds ({seconds} s){waited}");
-                    return self.give_up(AttemptEnd::Failed { code: ErrorCode::StartTimeout, message, exit_code: None }).await;
+                    let waited = waits.borrow().clone();
+                    return self.give_up(self.too_late(waited)).await;
                 }
                 ensured = self.entry.engine.ensure(&prepared.spec, &progress) => match ensured {
                     Ok(handle) => return Launch::Launched(handle),
@@ -167,6 +180,57 @@ impl Drive<'_> {
             self.shared.set_waits(self.plan.attempt.id, now);
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Waits until a workload that its engine starts later has started. Until then the run is starting, its handle is
+    /// not stored, and whoever comes after a crash adopts the workload by its name.
+    async fn until_started(&self, handle: &Handle, watch: &mut Watch) -> Start {
+        let deadline = self.start_deadline();
+        let mut waits = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return self.never_started(handle, cancelled()).await,
+                () = sleep_until(deadline) => return self.never_started(handle, self.too_late(waits)).await,
+                changed = watch.seen.changed() => {
+                    if changed.is_err() {
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+            let Some(seen) = watch.seen.borrow_and_update().clone() else { continue };
+            match seen.phase {
+                WorkloadPhase::Pending(reason, detail) => {
+                    waits = Some((reason, detail));
+                    self.shared.set_waits(self.plan.attempt.id, waits.clone());
+                }
+                WorkloadPhase::Exited(exit) if exit.started_at.is_none() => {
+                    return Start::Never(end::of_exit(exit, None));
+                }
+                WorkloadPhase::Absent => return Start::Never(end::of_exit(Exit::default(), None)),
+                WorkloadPhase::Running(_) | WorkloadPhase::Exited(_) => {
+                    // Whoever follows the workload must see it too.
+                    watch.seen.mark_changed();
+                    return Start::Started;
+                }
+            }
+        }
+    }
+
+    async fn never_started(&self, handle: &Handle, end: AttemptEnd) -> Start {
+        let _ = tokio::time::timeout(GIVE_UP, self.remove(handle)).await;
+        Start::Never(end)
+    }
+
+    fn start_deadline(&self) -> Instant {
+        self.in_real_time(self.plan.attempt.created_at, self.plan.revision.spec.start_timeout_seconds)
+    }
+
+    fn too_late(&self, waited_for: Option<(WaitReason, String)>) -> AttemptEnd {
+        let seconds = self.plan.revision.spec.start_timeout_seconds;
+        let waited = waited_for.map(|(_, detail)| format!(": {detail}")).unwrap_or_default();
+        let message = format!("the container did not start within start_timeout_seconds ({seconds} s){waited}");
+        AttemptEnd::Failed { code: ErrorCode::StartTimeout, message, exit_code: None }
     }
 
     /// Nothing of a launch that is given up may run on: its slot is about to be freed.

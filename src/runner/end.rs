@@ -23,22 +23,29 @@ pub(super) fn of_exit(exit: Exit, timed_out: Option<u32>) -> AttemptEnd {
         Some(LaunchFailure::Rejected(detail)) => {
             (ErrorCode::EngineRejected, format!("the engine refused the container: {detail}"))
         }
-        Some(LaunchFailure::ImagePull(detail)) => {
-            (ErrorCode::ImagePullFailed, format!("the image could not be pulled: {detail}"))
-        }
+        Some(LaunchFailure::Image(kind, detail)) => (of_kind(kind), detail),
         Some(LaunchFailure::Evicted(detail)) => {
             (ErrorCode::Evicted, format!("the engine threw the container out: {detail}"))
         }
         Some(LaunchFailure::Interrupted(detail)) => {
             (ErrorCode::EngineInterrupted, format!("the engine was interrupted: {detail}"))
         }
+        Some(LaunchFailure::Lost(detail)) => {
+            (ErrorCode::EngineLost, format!("the engine lost the container: {detail}"))
+        }
+        Some(LaunchFailure::DeadlineExceeded(detail)) => {
+            (ErrorCode::RunTimeout, format!("the engine ended the container at its deadline: {detail}"))
+        }
+        Some(LaunchFailure::NeverStarted(detail)) => {
+            (ErrorCode::EngineInterrupted, format!("the container was stopped before it ran: {detail}"))
+        }
     };
     AttemptEnd::Failed { code, message, exit_code: exit.code }
 }
 
-/// What a launch that cannot succeed means.
-pub(super) fn of_launch_error(error: &EngineError) -> AttemptEnd {
-    let code = match error.kind {
+/// The code is the same, whether the engine told at once or later.
+const fn of_kind(kind: EngineErrorKind) -> ErrorCode {
+    match kind {
         EngineErrorKind::ImageNotFound
         | EngineErrorKind::ImageUnauthorized
         | EngineErrorKind::ImagePull
@@ -51,7 +58,12 @@ pub(super) fn of_launch_error(error: &EngineError) -> AttemptEnd {
         | EngineErrorKind::Unauthorized
         | EngineErrorKind::Unsupported
         | EngineErrorKind::Internal => ErrorCode::EngineRejected,
-    };
+    }
+}
+
+/// What a launch that cannot succeed means.
+pub(super) fn of_launch_error(error: &EngineError) -> AttemptEnd {
+    let code = of_kind(error.kind);
     AttemptEnd::Failed { code, message: error.detail.clone(), exit_code: None }
 }
 
@@ -71,5 +83,16 @@ mod tests {
         assert_eq!(code(of_exit(exit(Some(137)), Some(5))), ErrorCode::RunTimeout);
         let interrupted = Exit { failure: Some(LaunchFailure::Interrupted(String::new())), ..exit(Some(137)) };
         assert_eq!(code(of_exit(interrupted, None)), ErrorCode::EngineInterrupted);
+        for kind in [
+            EngineErrorKind::ImageNotFound,
+            EngineErrorKind::ImageUnauthorized,
+            EngineErrorKind::ImagePull,
+            EngineErrorKind::ImageInvalid,
+        ] {
+            let later = Exit { failure: Some(LaunchFailure::Image(kind, "no such image".to_owned())), ..exit(None) };
+            let at_once =
+                EngineError::new(kind, crate::engines::Persistence::Permanent, "pull the image", "no such image");
+            assert_eq!(of_exit(later, None), of_launch_error(&at_once));
+        }
     }
 }

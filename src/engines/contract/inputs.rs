@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Skipped, Step, Subject, Verdict};
+use super::{Step, Subject, Verdict};
 use crate::engines::LaunchFile;
 
 /// Values arrive byte for byte, whatever an engine or a shell might make of them.
@@ -20,6 +20,31 @@ pub async fn environment_is_exact(subject: &Subject) -> Verdict {
     let mut spec = subject.spec(&steps);
     spec.env = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let expected: String = values.iter().map(|(_, value)| format!("{value}\n")).collect();
+    assert_eq!(subject.stdout(&spec).await, expected);
+    Ok(())
+}
+
+/// Arguments arrive byte for byte, with no shell in between.
+pub async fn arguments_are_exact(subject: &Subject) -> Verdict {
+    subject.needs_shell()?;
+    let arguments = [
+        "${HOME} $HOME $$ $$$ $",
+        "$(GIVEN) $$(GIVEN) $(NOT_GIVEN)",
+        "%{x} %%{x} {{ y }} {{.Node.Hostname}} ${env[\"z\"]} ${node.unique.id}",
+        r#"it's "quoted" \n `here`"#,
+        "one\ntwo\n\nfour",
+        "",
+        "grüße 🚚",
+    ];
+    let mut spec = subject.spec(&[]);
+    spec.env = vec![("GIVEN".to_owned(), "expanded".into())];
+    spec.command = Some(["/bin/printf", "[%s]\n"].map(str::to_owned).to_vec());
+    spec.args = arguments.map(str::to_owned).to_vec();
+    let expected: String = arguments.iter().map(|argument| format!("[{argument}]\n")).collect();
+    assert_eq!(subject.stdout(&spec).await, expected);
+    // The same, as arguments to what the image itself would run.
+    spec.command = None;
+    spec.args.splice(0..0, ["/bin/printf", "[%s]\n"].map(str::to_owned));
     assert_eq!(subject.stdout(&spec).await, expected);
     Ok(())
 }
@@ -43,9 +68,8 @@ fn file(path: &str, content: &[u8], mode: u32, secret: bool) -> LaunchFile {
 /// Files are there before the start, with their bytes and modes, and the directories that they need.
 pub async fn files_and_secrets(subject: &Subject) -> Verdict {
     subject.needs_shell()?;
-    if !subject.engine.capabilities().files {
-        return Err(Skipped("it cannot place files"));
-    }
+    let can = subject.engine.capabilities();
+    subject.needs(can.files, "files")?;
     let script = "
         cat /run/secrets/token /run/secrets/deep/er/key /etc/app/config.json /tmp/x
         stat -c '%a %n' /run/secrets/token /etc/app/config.json /tmp /etc/passwd
@@ -58,7 +82,11 @@ pub async fn files_and_secrets(subject: &Subject) -> Verdict {
         file("/etc/app/config.json", b"{\"a\": 1}\n", 0o644, false),
         file("/tmp/x", b"x\n", 0o600, false),
     ];
-    let expected = "s3cret value\nkey\n{\"a\": 1}\nx\n400 /run/secrets/token\n644 /etc/app/config.json\n1777 /tmp\n644 /etc/passwd\n20000\n";
+    let mode = if can.file_owner { 400 } else { 444 };
+    let expected = format!(
+        "s3cret value\nkey\n{{\"a\": 1}}\nx\n\
+         {mode} /run/secrets/token\n644 /etc/app/config.json\n1777 /tmp\n644 /etc/passwd\n20000\n"
+    );
     assert_eq!(subject.stdout(&spec).await, expected);
     Ok(())
 }
@@ -66,6 +94,7 @@ pub async fn files_and_secrets(subject: &Subject) -> Verdict {
 /// The files belong to the user that the image runs as. The plain image runs as root.
 pub async fn files_for_another_user(subject: &Subject) -> Verdict {
     subject.needs_shell()?;
+    subject.needs(subject.engine.capabilities().file_owner, "file_owner")?;
     let mut spec = subject.spec(&[Step::Shell("stat -c '%u:%g' /run/secrets/token; id -u")]);
     spec.files = vec![file("/run/secrets/token", b"x", 0o400, true)];
     assert_eq!(subject.stdout(&spec).await, "0:0\n0\n");
@@ -78,14 +107,21 @@ pub async fn limits_apply(subject: &Subject) -> Verdict {
     let script = "
         cd /sys/fs/cgroup
         cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max
-        cat pids/pids.max 2>/dev/null || cat pids.max
+        [ -z $PIDS ] || cat pids/pids.max 2>/dev/null || cat pids.max
         if [ -d cpu ]; then echo $(($(cat cpu/cpu.cfs_quota_us) * 100 / $(cat cpu/cpu.cfs_period_us)))
         else read quota period <cpu.max; echo $((quota * 100 / period)); fi";
     let mut spec = subject.spec(&[Step::Shell(script)]);
-    spec.resources.memory_mb = Some(32);
-    spec.resources.pids = Some(77);
-    spec.resources.cpu = Some(0.5);
-    assert_eq!(subject.stdout(&spec).await, "33554432\n77\n50\n");
+    let can = subject.engine.capabilities();
+    subject.needs(can.memory_limit, "memory_limit")?;
+    subject.needs(can.cpu_limit, "cpu_limit")?;
+    (spec.resources.memory_mb, spec.resources.cpu) = (Some(32), Some(0.5));
+    let mut expected = "33554432\n50\n";
+    if can.pids_limit {
+        spec.resources.pids = Some(77);
+        spec.env = vec![("PIDS".to_owned(), "77".into())];
+        expected = "33554432\n77\n50\n";
+    }
+    assert_eq!(subject.stdout(&spec).await, expected);
     Ok(())
 }
 

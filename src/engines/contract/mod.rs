@@ -1,20 +1,24 @@
 //! What every engine must do, as cases that run against any of them.
 //!
 //! A case takes a [`Subject`] and panics when the engine breaks the contract; it answers [`Skipped`] when the engine
-//! cannot be asked. [`engine_contract!`](crate::engine_contract) makes a test of each.
+//! cannot be asked for want of something around it, and [`NotApplicable`] when the engine's [`Capabilities`] say that
+//! it cannot. [`engine_contract!`](crate::engine_contract) makes a test of each.
+//!
+//! [`Capabilities`]: super::Capabilities
 
 mod ends;
+mod faults;
 mod images;
 mod inputs;
 mod lifecycle;
 mod output;
 mod script;
+mod slow_registry;
+mod verdict;
 
 use std::{
-    env, fmt,
-    fs::OpenOptions,
+    fmt,
     future::Future,
-    io::{self, Write},
     panic::{AssertUnwindSafe, resume_unwind},
     sync::Arc,
     time::Duration,
@@ -24,11 +28,13 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep};
 
 pub use ends::*;
+pub use faults::*;
 pub use images::*;
 pub use inputs::*;
 pub use lifecycle::*;
 pub use output::*;
 pub use script::{Dialect, Step};
+pub use verdict::*;
 
 use super::{
     Credentials, Engine, Exit, Handle, LaunchProgress, LaunchSpec, LogFrame, LogSource, Observation, PullPolicy,
@@ -61,16 +67,15 @@ pub struct Subject {
     pub unreachable_image: String,
     /// An image that wants a login, and the login.
     pub private: Option<(String, Credentials)>,
+    /// An image that takes long to pull.
+    pub slow_image: SlowImage,
     /// How a script is written for it.
     pub dialect: Dialect,
+    /// How many workloads it is given at once. 200, unless that takes it minutes.
+    pub many: u8,
+    /// What the test can do to it, or behind its back.
+    pub faults: Arc<dyn Faults>,
 }
-
-/// Why a case could not be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Skipped(pub &'static str);
-
-/// What a case comes to.
-pub type Verdict = Result<(), Skipped>;
 
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,7 +189,13 @@ impl Subject {
     /// # Errors
     /// The engine does not run shells.
     pub fn needs_shell(&self) -> Verdict {
-        if self.dialect == Dialect::Shell { Ok(()) } else { Err(Skipped("it does not run shells")) }
+        if self.dialect == Dialect::Shell { Ok(()) } else { Err(NotApplicable("it runs no real commands")) }
+    }
+
+    /// # Errors
+    /// The engine says that it cannot do what the case is about.
+    pub fn needs(&self, can: bool, capability: &'static str) -> Verdict {
+        if can { Ok(()) } else { Err(NotApplicable(capability)) }
     }
 
     async fn clean_up(&self) {
@@ -211,32 +222,58 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
     }
 }
 
-/// Runs one case, and removes what it made.
+/// Runs one case of the contract, keeps what it came to, and removes what it made.
+pub async fn run_contract_case<F>(
+    engine: &str,
+    case: &str,
+    subject: Result<Subject, String>,
+    body: impl FnOnce(Arc<Subject>) -> F,
+) where
+    F: Future<Output = Verdict>,
+{
+    match subject {
+        Err(why) => {
+            record_missing(engine, case, &why);
+            skipped(&format!("{case} ({engine})"), &why);
+        }
+        Ok(subject) => {
+            let outcome = run(Arc::new(subject), body).await;
+            record(engine, case, outcome.as_ref().ok().copied());
+            tell(&format!("{case} ({engine})"), outcome);
+        }
+    }
+}
+
+/// Runs one case that only this kind of engine has, and removes what it made.
 pub async fn run_case<F>(case: &str, subject: Result<Subject, String>, body: impl FnOnce(Arc<Subject>) -> F)
 where
     F: Future<Output = Verdict>,
 {
-    let subject = match subject {
-        Ok(subject) => Arc::new(subject),
-        Err(why) => return skipped(case, &why),
-    };
-    let outcome = AssertUnwindSafe(body(subject.clone())).catch_unwind().await;
-    subject.clean_up().await;
-    match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(Skipped(why))) => skipped(&format!("{case} ({})", subject.name), why),
-        Err(panic) => resume_unwind(panic),
+    match subject {
+        Err(why) => skipped(case, &why),
+        Ok(subject) => {
+            let what = format!("{case} ({})", subject.name);
+            tell(&what, run(Arc::new(subject), body).await);
+        }
     }
 }
 
-/// Says aloud that something was not tested: on stderr, and in the file that `HAULIER_TEST_SKIPS` names.
-pub fn skipped(what: &str, why: &str) {
-    let line = format!("skipped: {what}: {why}\n");
-    // Not `eprint!`, which the test harness would swallow.
-    let _ = io::stderr().write_all(line.as_bytes());
-    if let Some(path) = env::var_os("HAULIER_TEST_SKIPS") {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+async fn run<F>(subject: Arc<Subject>, body: impl FnOnce(Arc<Subject>) -> F) -> std::thread::Result<Verdict>
+where
+    F: Future<Output = Verdict>,
+{
+    let outcome = AssertUnwindSafe(body(subject.clone())).catch_unwind().await;
+    subject.faults.restore().await;
+    subject.clean_up().await;
+    outcome
+}
+
+fn tell(what: &str, outcome: std::thread::Result<Verdict>) {
+    match outcome {
+        // What does not apply is no gap in what was tested.
+        Ok(Ok(()) | Err(NotApplicable(_))) => {}
+        Ok(Err(Skipped(why))) => skipped(what, why),
+        Err(panic) => resume_unwind(panic),
     }
 }
 
@@ -249,13 +286,16 @@ macro_rules! engine_contract {
             success, exit_code, killed_by_signal, out_of_memory, out_of_memory_of_a_child, command_not_found,
             command_not_executable, own_code_127,
             image_not_found, image_wants_login, image_with_login, registry_unreachable, image_invalid,
-            streams_apart, no_output, output_without_newline, long_lines, binary_output, output_is_followed,
+            slow_pull_is_told, removed_while_pulling, no_room_is_told,
+            streams_apart, no_output, output_without_newline, long_lines, big_output, binary_output,
+            output_is_followed,
             output_again_from_the_first, output_of_a_missing_workload,
-            environment_is_exact, image_entry_point_and_arguments, files_and_secrets, files_for_another_user,
+            environment_is_exact, arguments_are_exact, image_entry_point_and_arguments, files_and_secrets, files_for_another_user,
             limits_apply, init_reaps_and_forwards,
             ensure_twice_at_once, ensure_again_after_the_end, adopted_by_another_instance, taken_name,
             stop_with_term, stop_with_kill, stop_missing, stop_ended, remove_running, remove_twice, list_is_ours,
-            changes_wake, observe_missing, observe_many, many_at_once, dropped_launch
+            changes_wake, observe_missing, observe_many, many_at_once, dropped_launch,
+            removed_behind_its_back, second_execution_is_seen, engine_gone_and_back
         }
     };
     (@cases $module:ident, $subject:ident: $($case:ident),*) => {
@@ -264,7 +304,8 @@ macro_rules! engine_contract {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     let subject = super::$subject().await;
-                    $crate::engines::contract::run_case(stringify!($case), subject, |subject| async move {
+                    let (engine, case) = (stringify!($subject), stringify!($case));
+                    $crate::engines::contract::run_contract_case(engine, case, subject, |subject| async move {
                         $crate::engines::contract::$case(&subject).await
                     })
                     .await;

@@ -156,6 +156,11 @@ impl Engine for DockerEngine {
             streams_apart: true,
             pull: true,
             adopt: true,
+            file_owner: true,
+            // Podman 4.3 loses most of ten megabytes, whoever follows them.
+            whole_output: !self.podman,
+            output_after_stop: true,
+            schedules: false,
         }
     }
 

@@ -93,6 +93,10 @@ impl Engine for SimulatedEngine {
             streams_apart: true,
             pull: true,
             adopt: true,
+            file_owner: true,
+            whole_output: true,
+            output_after_stop: true,
+            schedules: false,
         }
     }
 
