@@ -1,11 +1,12 @@
 //! What the service costs, as figures with ratios to the raw engine in the same run.
 //!
-//! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `one`, `many`, `triggers`,
-//! `reads`, and `history` to measure them again with a million finished runs in the database. The service runs in this
-//! process, in release mode, except for `idle`, which starts the binary. Nothing is asserted: a busy machine gives poor
+//! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `one`, `many`, `waits`,
+//! `triggers`, `reads`, and `history` to measure them again with a million finished runs in the database. The service runs in this
+//! process, in release mode, except for `idle` and `waits`, which start the binary. Nothing is asserted: a busy machine gives poor
 //! figures, not failures.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
+mod binary;
 mod docker;
 mod history;
 mod http;
@@ -13,6 +14,7 @@ mod idle;
 mod load;
 mod service;
 mod table;
+mod waits;
 
 use std::{env, time::Instant};
 
@@ -21,7 +23,7 @@ use haulier::store::contract::TestDatabase;
 use service::Bench;
 use table::Table;
 
-const PARTS: [&str; 6] = ["idle", "one", "many", "triggers", "reads", "history"];
+const PARTS: [&str; 7] = ["idle", "one", "many", "waits", "triggers", "reads", "history"];
 /// How many finished runs make a long history.
 const HISTORY: u32 = 1_000_000;
 
@@ -67,6 +69,9 @@ async fn round(parts: &[&str], url: &str, docker: Option<&RawDocker>, table: &mu
     Bench::start(url, None).await.stop().await;
     if parts.contains(&"idle") {
         idle::measure(url, table).await;
+    }
+    if parts.contains(&"waits") {
+        waits::measure(url, table).await;
     }
     let bench = Bench::start(url, docker).await;
     if let Some(docker) = docker {
