@@ -103,8 +103,9 @@ impl Service {
         )?;
         let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api);
         let stop = CancellationToken::new();
-        let server =
-            axum::serve(listener.tap_nodelay(), api.router()).with_graceful_shutdown(stop.clone().cancelled_owned());
+        // Made once: a router by itself would be copied, with all its routes, for each connection.
+        let server = axum::serve(listener.tap_nodelay(), api.router().into_make_service())
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
         Ok(Self { address, new_admin_token, api, runner, deliverer, store, stop, server, _lock: lock })
     }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use secrecy::SecretString;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -52,12 +53,12 @@ enum Start {
 
 /// Drives the attempt.
 pub(super) async fn run(shared: &Arc<Shared>, id: AttemptId, engine: &str, stop: CancellationToken) {
-    let Some(plan) = persist(|| shared.store.launch_plan(id)).await else { return };
+    let Some(plan) = persist(|| shared.store.launch_plan(id)).await.map(Box::new) else { return };
     shared.hub.publish(plan.run.clone());
     let Some(entry) = shared.engines.get(engine) else {
         let message = format!("the engine {engine} is not configured any more: move the job, or configure it again");
         let end = AttemptEnd::Failed { code: ErrorCode::EngineRejected, message, exit_code: None };
-        conclude(shared, &plan, &end, &Reports::default(), LogSummary::default()).await;
+        Box::pin(conclude(shared, &plan, &end, &Reports::default(), LogSummary::default())).await;
         return;
     };
     let span = tracing::info_span!("attempt", run = %id.run, attempt = id.number, job = %plan.run.job_name, engine);
@@ -66,7 +67,7 @@ pub(super) async fn run(shared: &Arc<Shared>, id: AttemptId, engine: &str, stop:
 
 struct Drive<'a> {
     shared: &'a Arc<Shared>,
-    plan: LaunchPlan,
+    plan: Box<LaunchPlan>,
     entry: &'a EngineEntry,
     stop: CancellationToken,
 }
@@ -74,10 +75,10 @@ struct Drive<'a> {
 impl Drive<'_> {
     async fn run(self) {
         let attempt = &self.plan.attempt;
-        let prepared = match self.prepare().await {
+        let prepared = match Box::pin(self.prepare()).await {
             Ok(prepared) => prepared,
             Err(end) => {
-                conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
+                Box::pin(conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log)).await;
                 return;
             }
         };
@@ -86,13 +87,13 @@ impl Drive<'_> {
         let resumed = known.is_some();
         let launch = match known {
             Some(handle) => Launch::Launched(Handle { attempt: attempt.id, id: handle }),
-            None => self.launch(&prepared).await,
+            None => Box::pin(self.launch(&prepared)).await,
         };
         let handle = match launch {
             Launch::Launched(handle) => handle,
             Launch::Ended(end) => {
-                conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
-                self.remove(&self.by_name()).await;
+                Box::pin(conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log)).await;
+                Box::pin(self.remove(&self.by_name())).await;
                 return;
             }
         };
@@ -100,14 +101,15 @@ impl Drive<'_> {
         watch.launched(handle.clone(), resumed || self.stop.is_cancelled());
         if !resumed
             && self.entry.capabilities().schedules
-            && let Start::Never(end) = self.until_started(&handle, &mut watch).await
+            && let Start::Never(end) = Box::pin(self.until_started(&handle, &mut watch)).await
         {
-            conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log).await;
+            Box::pin(conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log)).await;
             self.remove(&handle).await;
             return;
         }
         self.shared.set_waits(attempt.id, None);
-        self.follow(prepared, handle, watch, resumed).await;
+        let secrets = prepared.secrets;
+        self.follow(secrets, handle, watch, resumed).await;
     }
 
     async fn prepare(&self) -> Result<Prepared, AttemptEnd> {
@@ -262,9 +264,9 @@ impl Drive<'_> {
     }
 
     /// Follows the workload to its end, and stores its answer.
-    async fn follow(self, prepared: Prepared, handle: Handle, mut watch: Watch, resumed: bool) {
+    async fn follow(self, secrets: Vec<SecretString>, handle: Handle, mut watch: Watch, resumed: bool) {
         let (shared, attempt) = (self.shared, &self.plan.attempt);
-        let mut collector = Collector::start(&shared.logs, &self.entry.engine, &handle, attempt, &prepared.secrets);
+        let mut collector = Collector::start(&shared.logs, &self.entry.engine, &handle, attempt, &secrets);
         let started_at = attempt.started_at.unwrap_or_else(|| shared.clock.now());
         let told_launched = async {
             if !resumed && let Some(run) = persist(|| shared.store.launched(attempt.id, &handle.id, started_at)).await {
@@ -274,11 +276,11 @@ impl Drive<'_> {
         let ((), end) = tokio::join!(told_launched, self.until_end(&handle, &mut watch, &mut collector, started_at));
         drop(watch);
         fail::fail_point!("ended", |_| std::process::abort());
-        let (reports, log) = collector.finish(DRAIN).await;
+        let (reports, log) = Box::pin(collector.finish(DRAIN)).await;
         fail::fail_point!("collected", |_| std::process::abort());
-        conclude(shared, &self.plan, &end, &reports, log).await;
+        Box::pin(conclude(shared, &self.plan, &end, &reports, log)).await;
         fail::fail_point!("concluded", |_| std::process::abort());
-        self.remove(&handle).await;
+        Box::pin(self.remove(&handle)).await;
     }
 
     async fn until_end(
@@ -300,7 +302,7 @@ impl Drive<'_> {
                         sleep(Duration::from_secs(1)).await;
                     }
                     let Some(seen) = watch.seen.borrow_and_update().clone() else { continue };
-                    self.check_execution(&mut execution, seen.execution).await;
+                    Box::pin(self.check_execution(&mut execution, seen.execution)).await;
                     match seen.phase {
                         WorkloadPhase::Running(_) => {}
                         WorkloadPhase::Pending(reason, detail) => {
@@ -324,7 +326,7 @@ impl Drive<'_> {
                     watch.look_again();
                     stopping = Some(Instant::now() + Duration::from_secs(5));
                 }
-                reports = collector.reported() => self.tell_progress(&reports).await,
+                reports = collector.reported() => Box::pin(self.tell_progress(&reports)).await,
             }
         }
     }
@@ -417,7 +419,8 @@ where
 {
     let mut pause = Duration::from_millis(100);
     loop {
-        match work().await {
+        // Boxed, as all that is soon over: an attempt that just runs is to take little memory.
+        match Box::pin(work()).await {
             Ok(value) => return value,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the database failed; it is tried again");

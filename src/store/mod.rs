@@ -122,7 +122,7 @@ impl Store {
     {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.write(work).await,
-            Backend::Postgres(postgres) => postgres.write(work).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.write(work)).await,
         }
     }
 

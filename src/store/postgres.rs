@@ -56,7 +56,7 @@ impl Postgres {
     }
 
     pub(super) async fn session(&self) -> Result<Session, StoreError> {
-        Ok(Session::postgres(self.pool.acquire().await?))
+        Ok(Session::postgres(Box::pin(self.pool.acquire()).await?))
     }
 
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>

@@ -171,6 +171,9 @@ pub(super) fn json_text<T: serde::Serialize>(value: &T) -> Result<String, StoreE
 }
 
 /// Runs `$body` with `$query` built for, and `$connection` borrowed from, whichever database the session is on.
+///
+/// Futures of queries are large: they are boxed, so that a request that has asked and now waits does not carry room for
+/// one all the while.
 macro_rules! on_either {
     ($session:expr, $sql:expr, $values:expr, |$query:ident, $connection:ident, $wrap:ident| $body:expr) => {
         match &mut $session.0 {
@@ -249,7 +252,9 @@ impl Session {
         if !waiting.is_empty() {
             self.execute_joined(waiting).await?;
         }
-        on_either!(self, sql, values, |query, connection, _row| Ok(query?.execute(connection).await?.rows_affected()))
+        on_either!(self, sql, values, |query, connection, _row| Ok(Box::pin(query?.execute(connection))
+            .await?
+            .rows_affected()))
     }
 
     /// Runs statements one after the other that nobody waits for. On SQLite each way there and back counts, so they go
@@ -273,7 +278,7 @@ impl Session {
     async fn execute_joined(&mut self, statements: Vec<Statement>) -> Result<(), StoreError> {
         let (sql, values) = joined(statements);
         on_either!(self, AssertSqlSafe(sql), values, |query, connection, _row| {
-            query?.execute(connection).await?;
+            Box::pin(query?.execute(connection)).await?;
             Ok(())
         })
     }
@@ -300,7 +305,7 @@ impl Session {
     pub(super) async fn all(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let (sql, values) = self.with_waiting(sql, values);
         on_either!(self, sql, values, |query, connection, row| {
-            Ok(query?.fetch_all(connection).await?.into_iter().map(row).collect())
+            Ok(Box::pin(query?.fetch_all(connection)).await?.into_iter().map(row).collect())
         })
     }
 
@@ -312,14 +317,16 @@ impl Session {
         }
         let sql = AssertSqlSafe(sql);
         on_either!(self, sql, values, |query, connection, row| {
-            Ok(query?.fetch_all(connection).await?.into_iter().map(row).collect())
+            Ok(Box::pin(query?.fetch_all(connection)).await?.into_iter().map(row).collect())
         })
     }
 
     /// The first row, if there is one.
     pub(super) async fn first(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         let (sql, values) = self.with_waiting(sql, values);
-        on_either!(self, sql, values, |query, connection, row| Ok(query?.fetch_optional(connection).await?.map(row)))
+        on_either!(self, sql, values, |query, connection, row| Ok(Box::pin(query?.fetch_optional(connection))
+            .await?
+            .map(row)))
     }
 
     /// The one number that the statement gives; 0 for NULL.

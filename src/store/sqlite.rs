@@ -63,7 +63,7 @@ impl Sqlite {
     }
 
     pub(super) async fn read(&self) -> Result<Session, StoreError> {
-        Ok(Session::sqlite_reader(self.readers.acquire().await?))
+        Ok(Session::sqlite_reader(Box::pin(self.readers.acquire()).await?))
     }
 
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
