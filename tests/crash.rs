@@ -10,7 +10,7 @@ use std::{
 
 use bollard::Docker;
 use haulier::{
-    client::Client,
+    client::{Client, ClientError, Triggered},
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::{contract::skipped, label},
 };
@@ -70,8 +70,23 @@ impl Serve {
     }
 
     async fn trigger(&self, n: i32) -> RunId {
+        self.try_trigger(n).await.unwrap().run.id
+    }
+
+    async fn try_trigger(&self, n: i32) -> Result<Triggered, ClientError> {
         let request: RunRequest = serde_json::from_value(json!({"env": {"N": n.to_string()}})).unwrap();
-        self.client.trigger("a", &request, Some(&format!("run-{n}"))).await.unwrap().run.id
+        self.client.trigger("a", &request, Some(&format!("run-{n}"))).await
+    }
+
+    /// Triggers a run that the service dies of, and starts the next service. The first one may have died before it
+    /// could answer: whoever repeats the request gets the same run.
+    async fn trigger_and_die(&mut self, n: i32) -> RunId {
+        let _ = self.try_trigger(n).await;
+        self.died();
+        self.restart();
+        let again = self.try_trigger(n).await.unwrap();
+        assert!(again.replayed);
+        again.run.id
     }
 
     /// The run ended by its own container's doing, in its first and only attempt, whose output is there once.
@@ -142,9 +157,7 @@ async fn gone(run: RunId) {
 async fn dies_at(point: &str) {
     let Some(mut service) = Serve::start(point, &format!("{point}=return")).await else { return };
     service.apply("echo begin $N; sleep 1; echo end $N; exit $N", None).await;
-    let run = service.trigger(7).await;
-    service.died();
-    service.restart();
+    let run = service.trigger_and_die(7).await;
     service.assert_true_answer(run, 7).await;
     gone(run).await;
 }
@@ -173,9 +186,7 @@ async fn dies_before_the_result_is_stored() {
 async fn dies_before_the_container_is_removed() {
     let Some(mut service) = Serve::start("concluded", "concluded=return").await else { return };
     service.apply("echo begin $N; echo end $N; exit $N", None).await;
-    let run = service.trigger(0).await;
-    service.died();
-    service.restart();
+    let run = service.trigger_and_die(0).await;
     service.assert_true_answer(run, 0).await;
 }
 

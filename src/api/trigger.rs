@@ -170,7 +170,13 @@ impl Api {
                 }
                 (*run, false)
             }
-            TriggerOutcome::Existing(run) => (*run, true),
+            TriggerOutcome::Existing(run) => {
+                // It may have ended already: then whoever delivers callbacks must hear of it once more.
+                if called_back {
+                    self.runner.hub().publish((*run).clone());
+                }
+                (*run, true)
+            }
             TriggerOutcome::KeyReused(earlier) => {
                 let detail = format!(
                     "this Idempotency-Key was used for another request, which made run {earlier}: use a new key"

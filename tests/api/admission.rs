@@ -94,13 +94,19 @@ async fn a_heavy_run_is_not_overtaken_for_ever() {
 #[tokio::test]
 async fn higher_priority_goes_first() {
     let app = TestApp::start().await;
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["sleep=30ms"], "max_parallel": 1})).await;
-    app.trigger("a").await;
+    app.client.set_limit("gate", 1).await.unwrap();
+    app.apply(
+        json!({"name": "a", "image": "sim/ok", "args": ["sleep=30ms"], "max_parallel": 1, "limits": [{"name": "gate"}]}),
+    )
+    .await;
+    app.client.set_limit("gate", 0).await.unwrap();
     let mut runs = Vec::new();
     for priority in [0, -5, 10] {
         let asked = RunRequest { priority, ..RunRequest::default() };
         runs.push(app.client.trigger("a", &asked, None).await.unwrap().run.id);
     }
+    // All wait before the first may go.
+    app.client.set_limit("gate", 1).await.unwrap();
     let mut started = Vec::new();
     for run in &runs {
         started.push(app.end(*run).await.started_at.unwrap());
