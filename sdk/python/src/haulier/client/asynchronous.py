@@ -166,6 +166,10 @@ class AsyncRuns:
         """A run by id."""
         return self._bound(await self._transport.run(self._operations.run(run)))
 
+    async def cancel(self, run: str) -> AsyncRun:
+        """Asks a run to end; doing it again changes nothing."""
+        return self._bound(await self._transport.run(self._operations.cancel(run)))
+
     async def list(
         self,
         *,

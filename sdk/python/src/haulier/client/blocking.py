@@ -164,6 +164,10 @@ class Runs:
         """A run by id."""
         return self._bound(self._transport.run(self._operations.run(run)))
 
+    def cancel(self, run: str) -> Run:
+        """Asks a run to end; doing it again changes nothing."""
+        return self._bound(self._transport.run(self._operations.cancel(run)))
+
     def list(
         self,
         *,

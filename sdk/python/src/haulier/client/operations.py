@@ -143,9 +143,9 @@ class Operations:
             if until is not None and time.monotonic() >= until:
                 raise WaitTimeout(run, timeout or 0.0)
 
-    def cancel(self, run: str, *, limit: float | None = None) -> Operation[RunView]:
-        """Asks a run to end. With a limit, in seconds, for one answer."""
-        return call(self.settings, RunView, Request("POST", f"{BASE}/runs/{part(run)}/cancel", limit=limit))
+    def cancel(self, run: str) -> Operation[RunView]:
+        """Asks a run to end."""
+        return call(self.settings, RunView, Request("POST", f"{BASE}/runs/{part(run)}/cancel"))
 
     def log_page(self, run: str, offset: int, seconds: float = 0) -> Operation[LogPage]:
         """The log from an offset on; when there is nothing yet, what comes within so many seconds."""

@@ -45,7 +45,7 @@ class _Transport:
         headers = dict(request.headers)
         if request.body is not None:
             headers["content-type"] = "application/json"
-        patience = (request.limit or self._settings.timeout) + request.waits
+        patience = self._settings.timeout + request.waits
         timeout = httpx.Timeout(patience, connect=min(CONNECT_TIMEOUT, patience))
         return {
             "method": request.method,

@@ -45,8 +45,6 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     waits: float = 0.0
     """How long the service was asked to wait before it answers, in seconds."""
-    limit: float | None = None
-    """How long the answer may take beyond that, in seconds, when it is less than usual."""
 
 
 @dataclass(frozen=True)
