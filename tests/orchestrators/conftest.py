@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from haulier import Haulier
+
 from support.proxy import FlakyProxy
 from support.service import Service
 
@@ -52,9 +53,7 @@ def make_job(client: Haulier) -> MakeJob:
 
     def make(*words: str, name: str | None = None, **spec: Any) -> str:
         name = name or f"job-{next(_numbers)}"
-        client.jobs.apply(
-            {"name": name, "image": "sim/ok", "args": list(words), **spec}
-        )
+        client.jobs.apply({"name": name, "image": "sim/ok", "args": list(words), **spec})
         return name
 
     return make
@@ -65,9 +64,7 @@ def proxy_of_another_kind() -> Iterator[str]:
     """The address of a web server that is not Haulier."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server.RequestHandlerClass = Greeter
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.05}
-    )
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

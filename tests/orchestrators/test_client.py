@@ -9,7 +9,6 @@ import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from conftest import MakeJob
 from haulier import (
     Haulier,
     HaulierError,
@@ -21,6 +20,8 @@ from haulier import (
     WaitTimeout,
 )
 from haulier.client.models import JobSpec, RunView
+
+from conftest import MakeJob
 from support.service import TOKEN, Service
 
 
@@ -47,9 +48,7 @@ def test_a_run_goes_from_trigger_to_output(client: Haulier, make_job: MakeJob) -
     assert [json.loads(line.text) for line in run.logs()] == [{"day": "2026-01-31"}]
 
 
-def test_a_failed_run_is_an_exception_that_says_everything(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_a_failed_run_is_an_exception_that_says_everything(client: Haulier, make_job: MakeJob) -> None:
     run = client.trigger(make_job("exit=3"))
     with pytest.raises(RunFailed) as raised:
         run.wait()
@@ -64,13 +63,11 @@ def test_a_failed_run_is_an_exception_that_says_everything(
     assert failed.run_id == run.id
     assert run.id in str(failed)
     assert run.wait(check=False).state == "failed"
-    copy = pickle.loads(pickle.dumps(failed))  # noqa: S301 - task runners do so
+    copy = pickle.loads(pickle.dumps(failed))
     assert (str(copy), copy.code, copy.exit_code) == (str(failed), "exit_code", 3)
 
 
-def test_waiting_ends_in_time_and_the_run_goes_on(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_waiting_ends_in_time_and_the_run_goes_on(client: Haulier, make_job: MakeJob) -> None:
     run = client.trigger(make_job("forever"))
     with pytest.raises(WaitTimeout, match="goes on"):
         run.wait(timeout=0.2)
@@ -100,20 +97,13 @@ def test_a_key_makes_one_run(client: Haulier, make_job: MakeJob) -> None:
     assert client.trigger(job, idempotency_key=f"{job}/1").id == first.id
     first.wait(check=False)
     assert client.trigger(job, idempotency_key=f"{job}/1").id == first.id
-    assert (
-        client.trigger(
-            job, idempotency_key=f"{job}/1", if_exists="return_unless_failed"
-        ).id
-        != first.id
-    )
+    assert client.trigger(job, idempotency_key=f"{job}/1", if_exists="return_unless_failed").id != first.id
     with pytest.raises(RequestRefused) as raised:
         client.trigger(job, idempotency_key=f"{job}/1", parameters={"other": True})
     assert (raised.value.code, raised.value.status) == ("idempotency_key_reused", 409)
 
 
-def test_jobs_are_applied_listed_and_archived(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_jobs_are_applied_listed_and_archived(client: Haulier, make_job: MakeJob) -> None:
     name = make_job("print=1")
     assert client.jobs.get(name).revision == 1
     assert client.jobs.apply(client.jobs.get(name).spec).revision == 1
@@ -125,36 +115,18 @@ def test_jobs_are_applied_listed_and_archived(
     assert name in [job.spec.name for job in client.jobs.list(archived=True)]
 
 
-def test_runs_are_found_by_job_state_and_source(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_runs_are_found_by_job_state_and_source(client: Haulier, make_job: MakeJob) -> None:
     job = make_job()
-    runs = [
-        client.trigger(job, source={"kind": "test", "n": str(n)}).wait()
-        for n in range(3)
-    ]
-    assert [run.id for run in client.runs.list(job=job)] == [
-        run.id for run in reversed(runs)
-    ]
-    assert [
-        run.id
-        for run in client.runs.list(job=job, source={"n": "1"}, states=["succeeded"])
-    ] == [runs[1].id]
+    runs = [client.trigger(job, source={"kind": "test", "n": str(n)}).wait() for n in range(3)]
+    assert [run.id for run in client.runs.list(job=job)] == [run.id for run in reversed(runs)]
+    assert [run.id for run in client.runs.list(job=job, source={"n": "1"}, states=["succeeded"])] == [runs[1].id]
     assert not list(client.runs.list(job=job, states=["failed"]))
-    assert not list(
-        client.runs.list(job=job, since=datetime.now(timezone.utc) + timedelta(hours=1))
-    )
+    assert not list(client.runs.list(job=job, since=datetime.now(timezone.utc) + timedelta(hours=1)))
     assert client.runs.get(runs[0].id).state == "succeeded"
 
 
-def test_the_log_can_be_read_from_any_line_on(
-    client: Haulier, make_job: MakeJob
-) -> None:
-    run = client.trigger(
-        make_job(
-            "print=one", "print-err=two", "print=drei ä", "sleep=100ms", "print=four"
-        )
-    )
+def test_the_log_can_be_read_from_any_line_on(client: Haulier, make_job: MakeJob) -> None:
+    run = client.trigger(make_job("print=one", "print-err=two", "print=drei ä", "sleep=100ms", "print=four"))
     lines = list(run.logs())
     assert [(line.text, line.stream) for line in lines] == [
         ("one", "stdout"),
@@ -167,18 +139,14 @@ def test_the_log_can_be_read_from_any_line_on(
         assert rest == lines[index + 1 :]
 
 
-def test_reading_the_log_without_following_ends_at_once(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_reading_the_log_without_following_ends_at_once(client: Haulier, make_job: MakeJob) -> None:
     run = client.trigger(make_job("print=first", "forever"))
     assert next(run.logs()).text == "first"
     assert [line.text for line in run.logs(follow=False)] == ["first"]
     run.cancel()
 
 
-def test_following_a_quiet_run_keeps_its_lease(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_following_a_quiet_run_keeps_its_lease(client: Haulier, make_job: MakeJob) -> None:
     run = client.trigger(make_job("sleep=40s", "print=end"), abandon_after_seconds=30)
     assert [line.text for line in run.logs()] == ["end"]
     assert run.wait().state == "succeeded"
@@ -197,7 +165,7 @@ def test_refusals_say_what_to_do(client: Haulier, make_job: MakeJob) -> None:
     }
     assert all(error.pointer in str(raised.value) for error in raised.value.errors)
     with pytest.raises(TypeError, match="time zone"):
-        client.trigger(make_job(), not_before=datetime(2026, 1, 1))  # noqa: DTZ001
+        client.trigger(make_job(), not_before=datetime(2026, 1, 1))
 
 
 def test_a_wrong_token_and_a_wrong_project_are_refused(service: Service) -> None:
@@ -248,9 +216,7 @@ def test_settings_that_cannot_work_are_refused(
     assert "sesame" not in str(raised.value)
 
 
-def test_the_token_is_never_shown(
-    service: Service, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_token_is_never_shown(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     with service.client(patience=0) as client:
         client.whoami()
@@ -280,9 +246,7 @@ def test_what_is_not_haulier_is_told_apart(proxy_of_another_kind: str) -> None:
         client.whoami()
 
 
-def test_words_of_a_newer_service_are_taken_as_they_are(
-    client: Haulier, make_job: MakeJob
-) -> None:
+def test_words_of_a_newer_service_are_taken_as_they_are(client: Haulier, make_job: MakeJob) -> None:
     told = client.trigger(make_job()).wait().view.model_dump(mode="json")
     newer = {
         **told,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from support.service import Service
 from support.waiting import eventually
 
@@ -34,9 +35,7 @@ def test_a_client_outlives_the_service(tmp_path: Path) -> None:
             run = client.trigger("job")
             lines = threads.submit(lambda: [line.text for line in run.logs()])
             end = threads.submit(lambda: client.runs.get(run.id).wait(check=False))
-            eventually(
-                lambda: client.runs.get(run.id).state == "running", what="the container"
-            )
+            eventually(lambda: client.runs.get(run.id).state == "running", what="the container")
             service.stop(signal.SIGKILL)
             service.start()
             assert end.result(timeout=60).exit_code == 4

@@ -6,8 +6,9 @@ import asyncio
 import time
 
 import pytest
-from conftest import MakeJob
 from haulier import AsyncHaulier, Haulier, RequestRefused, Unreachable
+
+from conftest import MakeJob
 from support.proxy import FlakyProxy
 from support.service import TOKEN
 
@@ -24,9 +25,7 @@ def test_a_trigger_that_fails_on_the_way_makes_one_run(
     assert [each.id for each in client.runs.list(job=job)] == [run.id]
 
 
-def test_a_retry_that_fails_on_the_way_makes_one_run(
-    client: Haulier, proxy: FlakyProxy, make_job: MakeJob
-) -> None:
+def test_a_retry_that_fails_on_the_way_makes_one_run(client: Haulier, proxy: FlakyProxy, make_job: MakeJob) -> None:
     job = make_job("exit=1")
     first = client.trigger(job).wait(check=False)
     proxy.fail("lose_answer", r"POST .*/retry$", times=2)
@@ -35,9 +34,7 @@ def test_a_retry_that_fails_on_the_way_makes_one_run(
     assert len(list(client.runs.list(job=job))) == 2
 
 
-def test_waiting_survives_drops_and_a_busy_service(
-    proxy: FlakyProxy, make_job: MakeJob
-) -> None:
+def test_waiting_survives_drops_and_a_busy_service(proxy: FlakyProxy, make_job: MakeJob) -> None:
     proxy.fail("lose_answer", r"GET .*/runs/[^/]+$", times=2)
     proxy.fail("busy", r"GET .*/runs/[^/]+$", times=2)
     with Haulier(proxy.url, TOKEN) as flaky:
@@ -55,9 +52,7 @@ def test_retry_after_is_honoured(proxy: FlakyProxy, make_job: MakeJob) -> None:
 
 
 @pytest.mark.parametrize("fault", ["lose_answer", "cut_answer", "busy"])
-def test_each_line_of_the_log_comes_once(
-    fault: str, proxy: FlakyProxy, make_job: MakeJob
-) -> None:
+def test_each_line_of_the_log_comes_once(fault: str, proxy: FlakyProxy, make_job: MakeJob) -> None:
     words = [word for n in range(40) for word in (f"print=line {n}", "sleep=20ms")]
     job = make_job(*words)
     proxy.fail(fault, r"GET .*/logs$", times=1)
@@ -87,9 +82,7 @@ def test_patience_has_an_end(proxy: FlakyProxy, make_job: MakeJob) -> None:
     assert proxy.made["busy"] == 1
 
 
-def test_the_asynchronous_client_does_the_same(
-    client: Haulier, proxy: FlakyProxy, make_job: MakeJob
-) -> None:
+def test_the_asynchronous_client_does_the_same(client: Haulier, proxy: FlakyProxy, make_job: MakeJob) -> None:
     job = make_job("print=one", "sleep=100ms", "print=two", 'report={"output": 7}')
     proxy.fail("lose_answer", r"POST .*/runs$", times=2)
     proxy.fail("cut_answer", r"GET .*/logs$")

@@ -17,8 +17,8 @@ class Fault:
     """What is done to the next requests that match."""
 
     kind: str
-    """`lose_answer`: forwarded, the answer is lost; `lose_request`: not forwarded; `cut_answer`: half of the body comes;
-    `busy`: 503 with Retry-After."""
+    """`lose_answer`: forwarded, the answer is lost; `lose_request`: not forwarded; `cut_answer`: half of the body
+    comes; `busy`: 503 with Retry-After."""
     matching: str
     """A regular expression on method and path, like `POST .*/runs$`."""
     times: int = 1
@@ -56,14 +56,10 @@ class FlakyProxy:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
-    def fail(
-        self, kind: str, matching: str, *, times: int = 1, retry_after: int = 0
-    ) -> None:
+    def fail(self, kind: str, matching: str, *, times: int = 1, retry_after: int = 0) -> None:
         """Makes the next requests that match fail."""
         with self._lock:
             self._faults.append(Fault(kind, matching, times, retry_after))
@@ -92,11 +88,7 @@ class FlakyProxy:
             return self._answer(request, 503, headers, problem)
         upstream = http.client.HTTPConnection(host, timeout=90)
         try:
-            headers = {
-                name: value
-                for name, value in request.headers.items()
-                if name.lower() != "connection"
-            }
+            headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
             upstream.request(request.command, request.path, body, headers)
             response = upstream.getresponse()
             answer = response.read()

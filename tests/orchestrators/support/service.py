@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
+import httpx
 from haulier import Haulier
 
 from .waiting import eventually
@@ -18,22 +20,14 @@ TOKEN = "for-tests-only-0123456789"
 
 def binary() -> Path:
     """The binary under test."""
-    path = Path(
-        os.environ.get("HAULIER_BIN", REPOSITORY / "target" / "debug" / "haulier")
-    ).resolve()
-    assert path.is_file(), (
-        f"{path} is missing: run `cargo build --all-features`, or set HAULIER_BIN"
-    )
+    path = Path(os.environ.get("HAULIER_BIN", REPOSITORY / "target" / "debug" / "haulier")).resolve()
+    assert path.is_file(), f"{path} is missing: run `cargo build --all-features`, or set HAULIER_BIN"
     return path
 
 
 def clean_environment() -> dict[str, str]:
     """The environment without what may be meant for another service."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("HAULIER_", "AIRFLOW"))
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(("HAULIER_", "AIRFLOW"))}
 
 
 class Service:
@@ -76,12 +70,8 @@ class Service:
             )
 
         def listening() -> re.Match[str] | None:
-            assert self._process.poll() is None, (
-                f"the service has ended: {self._log.read_text()}"
-            )
-            return re.search(
-                r"listening on http://([0-9.:]+)", self._log.read_text()[begin:]
-            )
+            assert self._process.poll() is None, f"the service has ended: {self._log.read_text()}"
+            return re.search(r"listening on http://([0-9.:]+)", self._log.read_text()[begin:])
 
         self._listen = eventually(listening, what="the service")[1]
         self.url = f"http://{self._listen}"
@@ -91,9 +81,21 @@ class Service:
         self._process.send_signal(sign)
         self._process.wait(60)
 
-    def client(self, **options: float) -> Haulier:
+    def client(self, *, patience: float = 120.0) -> Haulier:
         """A client with all rights."""
-        return Haulier(self.url, TOKEN, **options)
+        return Haulier(self.url, TOKEN, patience=patience)
+
+    def trigger_token(self) -> str:
+        """A new token that may start, see and cancel runs, and nothing else."""
+        body = {"name": f"trigger-{uuid.uuid4().hex[:12]}", "scopes": ["trigger"]}
+        answer = httpx.post(
+            f"{self.url}/api/v1/tokens",
+            json=body,
+            headers={"authorization": f"Bearer {TOKEN}"},
+        )
+        assert answer.is_success, answer.text
+        secret: str = answer.json()["secret"]
+        return secret
 
     def environment(self) -> dict[str, str]:
         """An environment in which clients find it."""

@@ -12,9 +12,7 @@ PATIENCE = 60.0
 """Whatever is waited for must come within this time, in seconds, also on a busy machine."""
 
 
-def eventually(
-    look: Callable[[], T | None], *, within: float = PATIENCE, what: str = "it"
-) -> T:
+def eventually(look: Callable[[], T | None], *, within: float = PATIENCE, what: str = "it") -> T:
     """Looks until there is something, and returns that."""
     deadline = time.monotonic() + within
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -44,6 +45,7 @@ class HaulierRunTrigger(BaseTrigger):
         self.offset = offset
         self.log_interval = log_interval
         self._settings: Settings | None = None
+        self._killing: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Everything that another triggerer needs to go on."""
@@ -86,10 +88,19 @@ class HaulierRunTrigger(BaseTrigger):
         Airflow may call this also when the trigger merely moves to another triggerer: then the task is still deferred,
         and the run is left alone. If Airflow cannot be asked, the run's lease ends it.
         """
-        if self._settings is None or await self._is_deferred():
+        # Airflow cancels again what has not ended within a heartbeat: that must not break off this.
+        self._killing = asyncio.create_task(self._cancel_unless_deferred())
+        await asyncio.shield(self._killing)
+
+    async def _cancel_unless_deferred(self) -> None:
+        if self._settings is None:
+            return
+        if await self._is_deferred():
+            self.log.info("The task is still deferred: run %s goes on", self.run_id)
             return
         async with AsyncHaulier(settings=hasty(self._settings)) as client:
             await client.runs.cancel(self.run_id)
+        self.log.info("Run %s was asked to end", self.run_id)
 
     async def _is_deferred(self) -> bool:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
