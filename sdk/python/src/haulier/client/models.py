@@ -382,6 +382,18 @@ class RunRequest(BaseModel):
             description="Cancel the run when nobody asked for it for so long. 30 to 86400."
         ),
     ] = None
+    callBackUri: Annotated[
+        Optional[str],
+        Field(
+            description="Told the run's end as Data Factory's WebHook activity wants it, which adds this itself."
+        ),
+    ] = None
+    callback_url: Annotated[
+        Optional[str],
+        Field(
+            description="Told the run's end, by a signed request (Standard Webhooks). Never shown again."
+        ),
+    ] = None
     env: Annotated[
         Optional[dict[str, str]],
         Field(
