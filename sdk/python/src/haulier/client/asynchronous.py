@@ -72,6 +72,7 @@ class AsyncHaulier:
         timeout_seconds: int | None = None,
         priority: int | None = None,
         not_before: datetime | None = None,
+        callback_url: str | None = None,
     ) -> AsyncRun:
         """Triggers a run of a job, once, however often the request has to be sent.
 
@@ -88,6 +89,7 @@ class AsyncHaulier:
             timeout_seconds: instead of the job's.
             priority: higher goes first, -100 to 100.
             not_before: with a time zone.
+            callback_url: is told the run's end, by a signed request.
         """
         view = await self._transport.run(
             self._operations.trigger(
@@ -102,6 +104,7 @@ class AsyncHaulier:
                 timeout_seconds=timeout_seconds,
                 priority=priority,
                 not_before=not_before,
+                callback_url=callback_url,
             )
         )
         return AsyncRun(view, self._operations, self._transport)
@@ -245,7 +248,7 @@ class AsyncRun(KnownRun):
             offset: where to begin: 0, or the `next_offset` of a line.
             follow: whether to go on until it has ended; else up to what there is now.
         """
-        reader = LogReader(self._operations, self._view, offset, follow)
+        reader = LogReader(self._operations, self.id, offset, follow)
         while not reader.done:
             for line in await self._transport.run(reader.next_page()):
                 yield line

@@ -94,6 +94,7 @@ class Operations:
         timeout_seconds: int | None = None,
         priority: int | None = None,
         not_before: datetime | None = None,
+        callback_url: str | None = None,
     ) -> Operation[RunView]:
         """Triggers a run, once, however often the request has to be sent."""
         asked = {
@@ -106,6 +107,7 @@ class Operations:
             "timeout_seconds": timeout_seconds,
             "priority": priority,
             "not_before": not_before,
+            "callback_url": callback_url,
         }
         body = encoded({name: value for name, value in asked.items() if value is not None})
         return self._making(f"/jobs/{part(job)}/runs", body, idempotency_key)
@@ -165,29 +167,22 @@ class Operations:
 
 
 class LogReader:
-    """Reads a run's log page by page, each line once; and lets the service know that somebody still asks."""
+    """Reads a run's log page by page, each line once."""
 
-    def __init__(self, operations: Operations, run: RunView, offset: int, follow: bool) -> None:
+    def __init__(self, operations: Operations, run: str, offset: int, follow: bool) -> None:
         """Begins at an offset; following goes on until the run has ended."""
         self._operations = operations
         self._run = run
         self._follow = follow
         self._offset = offset
         self.done = False
-        lease = run.abandon_after_seconds
-        # Only reading the run itself renews its lease, reading its log does not.
-        self._renewal = lease / 3 if lease and follow and not run.finished else None
-        self._renewed = time.monotonic()
 
     def next_page(self) -> Operation[list[LogLine]]:
         """The lines that come next; perhaps none yet. Sets `done` with the last."""
-        wait = 0.0 if not self._follow else min(LONGEST_WAIT, self._renewal or LONGEST_WAIT)
-        page = yield from self._operations.log_page(self._run.id, self._offset, wait)
+        wait = LONGEST_WAIT if self._follow else 0
+        page = yield from self._operations.log_page(self._run, self._offset, wait)
         self._offset = page.next_offset
         self.done = page.end or (not self._follow and not page.lines)
-        if self._renewal is not None and not self.done and time.monotonic() - self._renewed >= self._renewal:
-            yield from self._operations.run(self._run.id)
-            self._renewed = time.monotonic()
         return page.lines
 
 
