@@ -44,6 +44,9 @@ def test_the_types_of_the_client_and_the_tests() -> None:
     mypy("sdk/python", "src", "scripts", here / "support", *here.glob("*.py"))
 
 
-def test_the_types_of_the_provider() -> None:
-    airflow = Path(os.environ["HAULIER_TEST_ENVIRONMENTS"], "airflow-3", "bin", "python")
-    mypy("sdk/airflow", "--python-executable", airflow, "src", REPOSITORY / "tests" / "orchestrators" / "dags")
+@pytest.mark.parametrize(
+    ("package", "environment", "users"), [("airflow", "airflow-3", "dags"), ("dagster", "dagster", "pipelines")]
+)
+def test_the_types_of_what_orchestrators_load(package: str, environment: str, users: str) -> None:
+    python = Path(os.environ["HAULIER_TEST_ENVIRONMENTS"], environment, "bin", "python")
+    mypy(f"sdk/{package}", "--python-executable", python, "src", REPOSITORY / "tests" / "orchestrators" / users)
