@@ -69,7 +69,7 @@ def await_run(client: Haulier, job: str, state: str, index: int = 0) -> Run:
         return runs[index] if len(runs) > index and runs[index].state == state else None
 
     found = [(run.id, run.state) for run in runs_of(client, job)]
-    return eventually(look, within=60, what=f"{state} of run {index} of {job}, there was {found}")
+    return eventually(look, within=120, what=f"{state} of run {index} of {job}, there was {found}")
 
 
 def ends(client: Haulier, job: str) -> list[str]:
@@ -163,6 +163,23 @@ def test_a_task_that_is_cleared_meanwhile_makes_a_new_run(
     assert ends(client, job) == ["cancelled", "running"]
 
 
+def test_a_cleared_task_ends_its_earlier_run_by_itself_if_need_be(
+    airflow: AirflowCluster, triggered: Starter, client: Haulier
+) -> None:
+    # As before Airflow 3.3: no triggerer tells that the task was cleared.
+    airflow.stop("triggerer", signal.SIGTERM)
+    try:
+        dag_run, job = triggered("deferred", "forever")
+        dag_run.await_state("deferred")
+        dag_run.clear()
+        await_run(client, job, "cancelled")
+        await_run(client, job, "running", index=1)
+        dag_run.await_state("deferred")
+    finally:
+        airflow.start_triggerer()
+    assert ends(client, job) == ["cancelled", "running"]
+
+
 def test_a_task_that_is_cleared_after_success_makes_a_new_run(triggered: Starter, client: Haulier) -> None:
     dag_run, job = triggered("deferred", "sleep=1s")
     dag_run.await_state("success")
@@ -193,3 +210,24 @@ def test_a_run_outlives_the_triggerer(
     dag_run.await_state("success")
     assert ends(client, job) == ["succeeded"]
     assert (shown(dag_run, 1, "begin"), shown(dag_run, 1, "end")) == (1, 1)
+
+
+def test_a_run_outlives_a_hand_over_between_triggerers(
+    airflow: AirflowCluster, triggered: Starter, client: Haulier
+) -> None:
+    dag_run, job = triggered("deferred", *SLOW)
+    dag_run.await_trigger()
+    ask = airflow.database.ask
+    first = ask("SELECT triggerer_id FROM trigger")
+    running = f"FROM job WHERE job_type = 'TriggererJob' AND state = 'running' AND id > {first}"
+    airflow.start_triggerer("second-triggerer")
+    second = eventually(lambda: ask(f"SELECT id {running}"), within=120, what="the second triggerer")
+    # What Airflow does when it takes the first for dead.
+    ask(f"UPDATE trigger SET triggerer_id = {second} WHERE triggerer_id = {first}")
+    eventually(lambda: dag_run.trigger_logs(second), what="the trigger on the second triggerer")
+    dag_run.await_state("success")
+    assert ends(client, job) == ["succeeded"]
+    assert (shown(dag_run, 1, "begin"), shown(dag_run, 1, "end")) == (1, 1)
+    told = "".join(log.read_text() for log in dag_run.trigger_logs(first))
+    assert "invoking on_kill" not in told or "goes on" in told
+    airflow.stop("second-triggerer", signal.SIGTERM)

@@ -84,10 +84,10 @@ class AirflowCluster(Airflow):
     def __init__(self, home: Path, service: Service) -> None:
         """Starts all, and waits until the API answers and the DAGs are there."""
         port = free_port()
-        self._database = Database()
+        self.database = Database()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._settings = {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.url,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database.url,
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API_AUTH__JWT_SECRET": "for-tests-only-and-long-enough-for-a-signature-of-512-bits-or-more-0123",
             "AIRFLOW__API__SECRET_KEY": "for-tests-only",
@@ -118,9 +118,9 @@ class AirflowCluster(Airflow):
         """Starts a component."""
         self._processes[name] = self.spawn(name, name, *arguments)
 
-    def start_triggerer(self) -> None:
-        """Starts the triggerer. Its log server's port cannot be chosen by command line, and nobody needs it here."""
-        self.start("triggerer", "--skip-serve-logs")
+    def start_triggerer(self, name: str = "triggerer") -> None:
+        """Starts a triggerer, without its log server: that has a fixed port, and nobody needs it here."""
+        self._processes[name] = self.spawn(name, "triggerer", "--skip-serve-logs")
 
     def stop(self, name: str, sign: int) -> None:
         """Ends a component and what it has started."""
@@ -134,7 +134,7 @@ class AirflowCluster(Airflow):
         for name in list(self._processes):
             self.stop(name, signal.SIGKILL)
         self._http.close()
-        self._database.drop()
+        self.database.drop()
 
     def _log_in(self) -> bool:
         with suppress(httpx.HTTPError):
@@ -191,8 +191,11 @@ class DagRun:
     def await_trigger(self) -> None:
         """Waits until a triggerer has taken it up: it writes a log of its own then."""
         self.await_state("deferred")
-        pattern = f"**/run_id={self.run_id}/**/*.trigger.*"
-        eventually(lambda: list(self._airflow.home.glob(f"logs/{pattern}")), what=f"the trigger of {self.run_id}")
+        eventually(self.trigger_logs, what=f"the trigger of {self.run_id}")
+
+    def trigger_logs(self, triggerer: str = "*") -> list[Path]:
+        """What triggerers have written of it: files, which Airflow's API does not tell apart."""
+        return list(self._airflow.home.glob(f"logs/**/run_id={self.run_id}/**/*.trigger.{triggerer}.log"))
 
     def mark(self, state: str) -> None:
         """What the button does."""
@@ -243,6 +246,11 @@ class Database:
 
     def _psql(self, statement: str) -> None:
         subprocess.run(["psql", "-qX", "-d", self._server, "-c", statement], check=True, cwd="/")
+
+    def ask(self, statement: str) -> str:
+        """What a statement gives, on this database."""
+        command = ["psql", "-qXtA", "-d", f"{self._server.rpartition('/')[0]}/{self._name}", "-c", statement]
+        return subprocess.run(command, check=True, cwd="/", capture_output=True, text=True).stdout.strip()
 
 
 def free_port() -> int:
