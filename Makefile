@@ -1,6 +1,6 @@
 # What people and CI call. Every target works on a fresh Debian machine with Rust: what else it needs, it installs.
 
-.PHONY: help build test lint generate check-generated engines-table bench demo docs
+.PHONY: help build test test-orchestrators lint generate check-generated engines-table bench demo docs
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -10,6 +10,10 @@ build: ## Build the binary for use: target/release/haulier
 
 test: ## Run every test, real components included
 	tests/support/test
+
+test-orchestrators: ## Test the Python packages, and Airflow, Dagster and others that use them
+	cargo build --locked --all-features
+	tests/orchestrators/run
 
 lint: ## Check format, lints and documentation
 	cargo fmt --check

@@ -1,0 +1,1 @@
+"""What the tests of clients and orchestrators run against."""
