@@ -25,6 +25,7 @@ use crate::{
     domain::InstallationId,
     engines::{
         docker::{DockerConfig, DockerEngine},
+        kubernetes::{KubernetesConfig, KubernetesEngine},
         simulated::SimulatedEngine,
     },
     runner::EngineEntry,
@@ -122,6 +123,13 @@ fn make_engine(name: &str, config: &EngineConfig, owner: InstallationId) -> anyh
             let engine = DockerEngine::connect(name, owner, settings)
                 .with_context(|| format!("[engines.{name}] cannot be used"))?;
             Ok(EngineEntry::new("docker", Arc::new(engine)))
+        }
+        EngineKind::Kubernetes => {
+            let settings: KubernetesConfig =
+                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let engine = KubernetesEngine::connect(name, owner, settings)
+                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            Ok(EngineEntry::new("kubernetes", Arc::new(engine)))
         }
         EngineKind::Simulated => {
             anyhow::ensure!(config.settings.is_empty(), "[engines.{name}]: a simulated engine has no settings");
