@@ -159,7 +159,10 @@ fn explain(
                     None => Ok((WaitReason::PullingImage, format!("{image}: {text}"))),
                 };
             }
-            "Pulling" => return Ok((WaitReason::PullingImage, format!("pulling {image}"))),
+            // Of one that is tried again, only why it failed is of interest.
+            "Pulling" if reason != WaitReason::PullingImage => {
+                return Ok((WaitReason::PullingImage, format!("pulling {image}")));
+            }
             "FailedMount" | "FailedCreatePodSandBox" | "FailedAttachVolume" => {
                 return Ok((WaitReason::Launching, text));
             }
