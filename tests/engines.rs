@@ -14,16 +14,13 @@ use haulier::{
         Credentials, Engine, Handle, LaunchFile, LaunchProgress,
         contract::{Dialect, Faults, NotApplicable, Skipped, SlowImage, Step, Subject, Verdict, run_case},
         docker::{DockerConfig, DockerEngine},
-        kubernetes::{KubernetesConfig, KubernetesEngine},
         label,
         simulated::{SimulatedControl, SimulatedEngine},
     },
 };
-use k8s_openapi::api::batch::v1::Job;
-use kube::{
-    api::DeleteParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+
+#[path = "kubernetes/subject.rs"]
+mod kubernetes_subject;
 
 engine_contract!(docker_contract, docker);
 engine_contract!(podman_contract, podman);
@@ -36,6 +33,11 @@ fn variable(name: &str) -> Result<String, String> {
 
 async fn docker() -> Result<Subject, String> {
     daemon("docker", "HAULIER_TEST_DOCKER_HOST", false)
+}
+
+async fn kubernetes() -> Result<Subject, String> {
+    // Its node runs containers on that Docker.
+    kubernetes_subject::subject(docker().await?)
 }
 
 async fn podman() -> Result<Subject, String> {
@@ -119,61 +121,6 @@ impl Faults for SimulatedFaults {
 
     async fn lose(&self, handle: &Handle) -> Verdict {
         assert!(self.0.lose(&handle.id));
-        Ok(())
-    }
-}
-
-async fn kubernetes() -> Result<Subject, String> {
-    let kubeconfig = env::var("HAULIER_TEST_KUBECONFIG")
-        .map_err(|_| "there is no Kubernetes: set HAULIER_TEST_KUBECONFIG to a kubeconfig".to_owned())?;
-    let config = KubernetesConfig { kubeconfig: Some(kubeconfig.clone().into()), ..KubernetesConfig::default() };
-    let engine = |owner| -> Arc<dyn Engine> {
-        Arc::new(KubernetesEngine::connect("kubernetes", owner, config.clone()).expect("the kubeconfig is right"))
-    };
-    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
-    Ok(Subject {
-        name: "kubernetes",
-        owner,
-        engine: engine(owner),
-        other: engine(owner),
-        stranger_id,
-        stranger: engine(stranger_id),
-        many: 30,
-        faults: Arc::new(KubernetesFaults { kubeconfig, docker: variable("HAULIER_TEST_DOCKER_HOST")? }),
-        // Its node runs containers on that Docker.
-        ..docker().await?
-    })
-}
-
-/// What somebody may do who has our rights in the cluster, or is root on its node.
-struct KubernetesFaults {
-    kubeconfig: String,
-    docker: String,
-}
-
-#[async_trait]
-impl Faults for KubernetesFaults {
-    /// Removes the container, which the kubelet makes again.
-    async fn start_again(&self, handle: &Handle) -> Verdict {
-        let daemon = Docker::connect_with_host(&self.docker).expect("the address is right");
-        let labels = ["io.kubernetes.container.name=job".to_owned()];
-        let filters = HashMap::from([("label".to_owned(), labels.to_vec())]);
-        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let containers = daemon.list_containers(Some(options)).await.expect("a list");
-        let pod = |labels: &HashMap<String, String>| labels["io.kubernetes.pod.name"].starts_with(&handle.id);
-        let ours = containers.into_iter().find(|it| it.labels.as_ref().is_some_and(pod)).expect("it runs there");
-        let options = RemoveContainerOptions { force: true, v: true, link: false };
-        let id = ours.id.expect("it has an id");
-        daemon.remove_container(&id, Some(options)).await.expect("it can be removed");
-        Ok(())
-    }
-
-    async fn lose(&self, handle: &Handle) -> Verdict {
-        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        let client = kube::Client::try_from(config.expect("it is whole")).expect("it can be used");
-        let jobs: kube::Api<Job> = kube::Api::default_namespaced(client);
-        jobs.delete(&handle.id, &DeleteParams::background()).await.expect("it can be deleted");
         Ok(())
     }
 }

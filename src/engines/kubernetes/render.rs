@@ -100,6 +100,13 @@ pub(super) fn render(spec: &LaunchSpec, template: &PodTemplateSpec, service_acco
     let mut pod = defaults();
     pod.merge_from(template.clone());
     pod.merge_from(ours);
+    // A variable has one source: ours.
+    for variable in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers).filter_map(|it| it.env.as_mut()).flatten()
+    {
+        if variable.value_from.is_some() {
+            variable.value = None;
+        }
+    }
     let job = Job {
         metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels(spec)), ..ObjectMeta::default() },
         spec: Some(JobSpec {

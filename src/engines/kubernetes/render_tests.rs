@@ -46,7 +46,7 @@ fn template() -> PodTemplateSpec {
             "containers": [{
                 "name": "job",
                 "image": "never",
-                "env": [{"name": "TZ", "value": "UTC"}],
+                "env": [{"name": "TZ", "value": "UTC"}, {"name": "A", "value": "never"}],
                 "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
             }],
         },
