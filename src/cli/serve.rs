@@ -146,7 +146,8 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("info"))
         .map_err(|error| Usage(format!("HAULIER_LOG cannot be read: {error}; write it like info,haulier=debug")))?;
     // Below this, request bodies are printed, and with them the secrets that containers get.
-    let discreet = filter_fn(|about| !about.target().starts_with("bollard") || *about.level() <= Level::INFO);
+    let talkative = |target: &str| target.starts_with("bollard") || target.starts_with("kube");
+    let discreet = filter_fn(move |about| !talkative(about.target()) || *about.level() <= Level::INFO);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = match format {
         LogFormat::Text => fmt::layer().with_ansi(colours).with_writer(io::stderr).boxed(),
