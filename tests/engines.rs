@@ -19,9 +19,13 @@ use haulier::{
     },
 };
 
+#[path = "kubernetes/subject.rs"]
+mod kubernetes_subject;
+
 engine_contract!(docker_contract, docker);
 engine_contract!(podman_contract, podman);
 engine_contract!(simulated_contract, simulated);
+engine_contract!(kubernetes_contract, kubernetes);
 
 fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|_| format!("{name} is not set: eval \"$(tests/support/infra)\""))
@@ -29,6 +33,11 @@ fn variable(name: &str) -> Result<String, String> {
 
 async fn docker() -> Result<Subject, String> {
     daemon("docker", "HAULIER_TEST_DOCKER_HOST", false)
+}
+
+async fn kubernetes() -> Result<Subject, String> {
+    // Its node runs containers on that Docker.
+    kubernetes_subject::subject(docker().await?)
 }
 
 async fn podman() -> Result<Subject, String> {

@@ -25,6 +25,7 @@ use crate::{
     domain::InstallationId,
     engines::{
         docker::{DockerConfig, DockerEngine},
+        kubernetes::{KubernetesConfig, KubernetesEngine},
         simulated::SimulatedEngine,
     },
     runner::EngineEntry,
@@ -123,6 +124,13 @@ fn make_engine(name: &str, config: &EngineConfig, owner: InstallationId) -> anyh
                 .with_context(|| format!("[engines.{name}] cannot be used"))?;
             Ok(EngineEntry::new("docker", Arc::new(engine)))
         }
+        EngineKind::Kubernetes => {
+            let settings: KubernetesConfig =
+                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let engine = KubernetesEngine::connect(name, owner, settings)
+                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            Ok(EngineEntry::new("kubernetes", Arc::new(engine)))
+        }
         EngineKind::Simulated => {
             anyhow::ensure!(config.settings.is_empty(), "[engines.{name}]: a simulated engine has no settings");
             Ok(EngineEntry::new("simulated", Arc::new(SimulatedEngine::alone(owner).0)))
@@ -138,7 +146,8 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("info"))
         .map_err(|error| Usage(format!("HAULIER_LOG cannot be read: {error}; write it like info,haulier=debug")))?;
     // Below this, request bodies are printed, and with them the secrets that containers get.
-    let discreet = filter_fn(|about| !about.target().starts_with("bollard") || *about.level() <= Level::INFO);
+    let talkative = |target: &str| target.starts_with("bollard") || target.starts_with("kube");
+    let discreet = filter_fn(move |about| !talkative(about.target()) || *about.level() <= Level::INFO);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = match format {
         LogFormat::Text => fmt::layer().with_ansi(colours).with_writer(io::stderr).boxed(),

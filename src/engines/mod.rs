@@ -7,6 +7,7 @@
 pub mod contract;
 pub mod docker;
 mod error;
+pub mod kubernetes;
 mod launch;
 mod observe;
 pub mod simulated;

@@ -107,6 +107,7 @@ impl Drive<'_> {
             self.remove(&handle).await;
             return;
         }
+        fail::fail_point!("started", |_| std::process::abort());
         self.shared.set_waits(attempt.id, None);
         let secrets = prepared.secrets;
         self.follow(secrets, handle, watch, resumed).await;

@@ -1,0 +1,181 @@
+//! What has become of many workloads, in two or three calls.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Event, Pod},
+};
+
+use super::{
+    KubernetesEngine,
+    client::each,
+    status::{self, Doom, Look, is_released, look, moment, observation},
+};
+use crate::{
+    domain::{AttemptId, Clock, SystemClock, Timestamp, WaitReason, WorkloadName},
+    engines::{EngineError, Exit, Found, Handle, LaunchFailure, Observation, WorkloadPhase, label},
+};
+
+/// Up to so many are named one by one; for more, all of ours are listed.
+const NAMED: usize = 40;
+
+/// The answer for each workload.
+pub(super) type Answers = HashMap<AttemptId, Result<Observation, EngineError>>;
+
+impl KubernetesEngine {
+    pub(super) async fn observe_pods(&self, of: &[Handle]) -> Result<Answers, EngineError> {
+        if of.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let selector = self.selector(of);
+        // Pods first: a job that is gone when it is asked for cannot have made one since.
+        let mut pods = by_attempt(self.client.list::<Pod>("list the pods", &selector).await?);
+        let missing = of.iter().any(|handle| !pods.contains_key(&handle.attempt));
+        let jobs = if missing { self.client.list::<Job>("list the jobs", &selector).await? } else { Vec::new() };
+        let jobs: HashMap<_, _> = jobs.into_iter().filter_map(|job| Some((job.metadata.name.clone()?, job))).collect();
+        let now = SystemClock.now();
+        let answers = each(of.iter().cloned(), |handle| {
+            let mut pods = pods.remove(&handle.attempt).unwrap_or_default();
+            let job = jobs.get(handle.attempt.workload_name().as_str());
+            async move {
+                status::in_order(&mut pods);
+                let phase = match pods.first() {
+                    Some(first) => self.phase_of_pod(first, now).await,
+                    None => self.phase_of_job(job).await,
+                };
+                (handle.attempt, phase.map(|phase| observation(&pods, phase)))
+            }
+        })
+        .await;
+        Ok(answers.into_iter().collect())
+    }
+
+    fn selector(&self, of: &[Handle]) -> String {
+        let ours = self.client.ours();
+        if of.len() > NAMED {
+            return ours;
+        }
+        let runs: Vec<_> = of.iter().map(|handle| handle.attempt.run.to_string()).collect();
+        format!("{ours},{} in ({})", label::RUN, runs.join(","))
+    }
+
+    async fn phase_of_pod(&self, pod: &Pod, now: Timestamp) -> Result<WorkloadPhase, EngineError> {
+        let doom = match look(pod, now) {
+            Look::Is(phase) => return Ok(phase),
+            Look::Doomed(doom) => doom,
+            Look::Starting(reason, detail) => {
+                let events = self.client.events(pod.metadata.uid.as_deref().unwrap_or_default()).await?;
+                match explain(pod, reason, detail, events) {
+                    Ok((reason, detail)) => return Ok(WorkloadPhase::Pending(reason, detail)),
+                    Err(doom) => doom,
+                }
+            }
+        };
+        // Only what can never start any more has ended; the next look sees that.
+        self.client.patch_pod(pod, &doom.change()).await?;
+        Ok(WorkloadPhase::Pending(WaitReason::PullingImage, doom.detail))
+    }
+
+    async fn phase_of_job(&self, job: Option<&Job>) -> Result<WorkloadPhase, EngineError> {
+        let Some(job) = job.filter(|job| job.metadata.deletion_timestamp.is_none()) else {
+            return Ok(WorkloadPhase::Absent);
+        };
+        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+        if conditions.into_iter().flatten().any(|it| it.status == "True" && matches!(&*it.type_, "Complete" | "Failed"))
+        {
+            let failure = LaunchFailure::Lost("its job has ended, and its pod's record is gone".to_owned());
+            return Ok(WorkloadPhase::Exited(Exit { failure: Some(failure), ..Exit::default() }));
+        }
+        let mut events = self.client.events(job.metadata.uid.as_deref().unwrap_or_default()).await?;
+        latest_first(&mut events);
+        let refused = events.into_iter().find(|event| event.reason.as_deref() == Some("FailedCreate"));
+        Ok(match refused.and_then(|event| event.message) {
+            Some(text) if text.contains("exceeded quota") => WorkloadPhase::Pending(WaitReason::NoCapacity, text),
+            Some(text) => WorkloadPhase::Pending(WaitReason::Launching, text),
+            None => WorkloadPhase::Pending(WaitReason::Launching, "its pod is being made".to_owned()),
+        })
+    }
+
+    pub(super) async fn list_workloads(&self) -> Result<Vec<Found>, EngineError> {
+        let ours = self.client.ours();
+        let pods = by_attempt(self.client.list::<Pod>("list the pods", &ours).await?);
+        let jobs = self.client.list::<Job>("list the jobs", &ours).await?;
+        let mut created: HashMap<AttemptId, Timestamp> = HashMap::new();
+        let metadata = jobs.iter().map(|job| &job.metadata).chain(pods.values().flatten().map(|pod| &pod.metadata));
+        for metadata in metadata {
+            if let (Some(attempt), Some(at)) = (attempt_of(metadata.labels.as_ref()), &metadata.creation_timestamp) {
+                created.entry(attempt).and_modify(|known| *known = (*known).min(moment(at))).or_insert(moment(at));
+            }
+        }
+        let found = created.into_iter().map(|(attempt, created_at)| Found {
+            handle: Handle { attempt, id: attempt.workload_name().to_string() },
+            created_at,
+            running: pods.get(&attempt).is_some_and(|pods| pods.iter().any(is_alive)),
+        });
+        Ok(found.collect())
+    }
+}
+
+fn is_alive(pod: &Pod) -> bool {
+    matches!(look(pod, SystemClock.now()), Look::Is(WorkloadPhase::Running(_)))
+}
+
+/// The pods whose record is still needed.
+fn by_attempt(pods: Vec<Pod>) -> HashMap<AttemptId, Vec<Pod>> {
+    let mut by_attempt: HashMap<_, Vec<_>> = HashMap::new();
+    for pod in pods.into_iter().filter(|pod| !is_released(pod)) {
+        if let Some(attempt) = attempt_of(pod.metadata.labels.as_ref()) {
+            by_attempt.entry(attempt).or_default().push(pod);
+        }
+    }
+    by_attempt
+}
+
+/// The attempt that an object's labels name.
+pub(super) fn attempt_of(labels: Option<&std::collections::BTreeMap<String, String>>) -> Option<AttemptId> {
+    let labels = labels?;
+    let (run, number) = (labels.get(label::RUN)?.parse().ok()?, labels.get(label::ATTEMPT)?.parse().ok()?);
+    let attempt = AttemptId { run, number };
+    // Labels that nobody of us has written may hold anything.
+    (WorkloadName::attempt(attempt.workload_name().as_str()) == Some(attempt)).then_some(attempt)
+}
+
+/// What the events tell of a pod that is coming up, better than its state does; or why it never will.
+fn explain(
+    pod: &Pod,
+    reason: WaitReason,
+    detail: String,
+    mut events: Vec<Event>,
+) -> Result<(WaitReason, String), Doom> {
+    latest_first(&mut events);
+    let image = status::image(pod);
+    for event in events {
+        let text = event.message.unwrap_or_default();
+        match event.reason.as_deref().unwrap_or_default() {
+            "Failed" if text.contains("Failed to pull image") => {
+                return match Doom::of_image(image, &text) {
+                    Some(doom) => Err(doom),
+                    None => Ok((WaitReason::PullingImage, format!("{image}: {text}"))),
+                };
+            }
+            // Of one that is tried again, only why it failed is of interest.
+            "Pulling" if reason != WaitReason::PullingImage => {
+                return Ok((WaitReason::PullingImage, format!("pulling {image}")));
+            }
+            "FailedMount" | "FailedCreatePodSandBox" | "FailedAttachVolume" => {
+                return Ok((WaitReason::Launching, text));
+            }
+            "Pulled" | "Created" | "Started" => break,
+            _ => {}
+        }
+    }
+    Ok((reason, detail))
+}
+
+fn latest_first(events: &mut [Event]) {
+    events.sort_by_key(|event| {
+        let time = event.last_timestamp.clone().map(|time| time.0);
+        std::cmp::Reverse(time.or_else(|| event.event_time.clone().map(|time| time.0)))
+    });
+}

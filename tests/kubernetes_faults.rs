@@ -1,0 +1,223 @@
+//! What happens to a cluster while jobs run on it: its parts die and come back, somebody deletes things. One at a time,
+//! and in a binary of their own, for they would disturb every other test.
+
+use std::{env, path::PathBuf, process::Command, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use haulier::{
+    domain::InstallationId,
+    engines::{
+        Credentials, LaunchFailure, WorkloadPhase,
+        contract::{self, Dialect, Faults, Skipped, SlowImage, Step, Subject, Verdict, eventually, run_case},
+        simulated::{SimulatedControl, SimulatedEngine},
+    },
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use tokio::sync::Mutex;
+
+#[path = "kubernetes/subject.rs"]
+mod subject;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// A cluster that was started by the scripts of this directory, and may be broken with them.
+struct Cluster {
+    scripts: PathBuf,
+}
+
+impl Cluster {
+    fn new() -> Result<Self, String> {
+        let scripts = env::var_os("HAULIER_TEST_KUBERNETES")
+            .ok_or("there is no Kubernetes that may be broken: set HAULIER_TEST_KUBERNETES to its scripts")?;
+        Ok(Self { scripts: scripts.into() })
+    }
+
+    /// Starts whatever does not run; the administrator's kubeconfig.
+    fn up(&self) -> String {
+        let output = Command::new(self.scripts.join("up")).output().expect("it can be called");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = String::from_utf8(output.stdout).expect("text");
+        let line = output.lines().find_map(|line| line.strip_prefix("KUBECONFIG="));
+        line.expect("it names its kubeconfig").to_owned()
+    }
+
+    fn kubelet(&self, what: &str) {
+        let status = Command::new(self.scripts.join("kubelet")).arg(what).status().expect("it can be called");
+        assert!(status.success(), "kubelet {what}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = Command::new(self.scripts.join("up")).output();
+    }
+}
+
+/// Kills the API server as a power cut would.
+struct ApiServer(Cluster);
+
+#[async_trait]
+impl Faults for ApiServer {
+    async fn interrupt(&self) -> Verdict {
+        let kubeconfig = PathBuf::from(self.0.up());
+        let pid = kubeconfig.with_file_name("run").join("kube-apiserver.pid");
+        let pid = std::fs::read_to_string(pid).map_err(|_| Skipped("the API server's process is not known"))?;
+        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("there is a kill");
+        assert!(killed.success());
+        Ok(())
+    }
+
+    async fn restore(&self) {
+        self.0.up();
+    }
+}
+
+fn subject() -> Result<Subject, String> {
+    let variable = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));
+    let (owner, control) = (InstallationId::generate(), SimulatedControl::default());
+    let nothing = Arc::new(SimulatedEngine::new(owner, control.clone()));
+    let registry = variable("HAULIER_TEST_REGISTRY")?;
+    subject::subject(Subject {
+        name: "docker",
+        owner,
+        engine: nothing.clone(),
+        other: nothing.clone(),
+        stranger_id: owner,
+        stranger: nothing,
+        image: variable("HAULIER_TEST_IMAGE")?,
+        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
+        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
+        private: None::<(String, Credentials)>,
+        slow_image: SlowImage::None(Skipped("no case here is about it")),
+        dialect: Dialect::Shell,
+        many: 30,
+        faults: Arc::new(contract::NoFaults),
+    })
+}
+
+fn both() -> Result<(Cluster, Subject), String> {
+    let cluster = Cluster::new()?;
+    Ok((cluster, subject()?))
+}
+
+/// The contract's own case: nothing is known while the API server is away, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn api_server_killed_and_back() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let subject = both().map(|(cluster, subject)| Subject { faults: Arc::new(ApiServer(cluster)), ..subject });
+    let case = |subject: Arc<Subject>| async move { contract::engine_gone_and_back(&subject).await };
+    contract::run_contract_case("kubernetes", "engine_gone_and_back", subject, case).await;
+}
+
+/// What ends while the node's kubelet is down has its true end when that is back, and its output.
+#[tokio::test(flavor = "multi_thread")]
+async fn kubelet_down_while_the_script_ends() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let (cluster, subject) = match both() {
+        Ok((cluster, subject)) => (Some(cluster), Ok(subject)),
+        Err(why) => (None, Err(why)),
+    };
+    run_case("kubelet_down_while_the_script_ends", subject, |subject| async move {
+        let cluster = cluster.expect("a subject comes with its cluster");
+        let steps = [Step::Print("begun"), Step::Sleep(4000), Step::Print("late"), Step::Exit(4)];
+        let handle = subject.launch(&subject.spec(&steps)).await;
+        subject.running(&handle).await;
+        let execution = subject.observe(&handle).await.execution;
+        cluster.kubelet("stop");
+        let container = haulier_container(&handle.id).await;
+        eventually("the container has ended", || async { ended(&container).await.then_some(()) }).await;
+        // Nobody has told the cluster.
+        assert!(matches!(subject.observe(&handle).await.phase, WorkloadPhase::Running(_)));
+        cluster.kubelet("start");
+        let exit = subject.end(&handle).await;
+        assert_eq!((exit.code, exit.failure), (Some(4), None));
+        assert_eq!(subject.observe(&handle).await.execution, execution);
+        assert_eq!(subject.output(&handle, haulier::engines::LogSource::Stdout).await, b"begun\nlate\n");
+        Ok(())
+    })
+    .await;
+}
+
+fn docker() -> bollard::Docker {
+    bollard::Docker::connect_with_host(&env::var("HAULIER_TEST_DOCKER_HOST").unwrap()).unwrap()
+}
+
+/// The container of this job's script, on the node.
+async fn haulier_container(job: &str) -> String {
+    let options = bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
+    let all = docker().list_containers(Some(options)).await.unwrap();
+    let label = |labels: &std::collections::HashMap<String, String>, name: &str| labels.get(name).cloned();
+    let ours = all.into_iter().find(|it| {
+        it.labels.as_ref().is_some_and(|labels| {
+            label(labels, "io.kubernetes.container.name").as_deref() == Some("job")
+                && label(labels, "io.kubernetes.pod.name").is_some_and(|pod| pod.starts_with(job))
+        })
+    });
+    ours.and_then(|it| it.id).expect("it runs on the node")
+}
+
+async fn ended(container: &str) -> bool {
+    let state = docker().inspect_container(container, None).await.unwrap().state.unwrap();
+    state.running == Some(false)
+}
+
+/// The job controller of old clusters starts another pod for one that somebody deletes: the first one's answer counts,
+/// it is no success, and that there were two is seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn pod_deleted_behind_our_back() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let made = both();
+    let admin = made.as_ref().ok().map(|(cluster, _)| cluster.up());
+    let (_cluster, subject) = match made {
+        Ok((cluster, subject)) => (Some(cluster), Ok(subject)),
+        Err(why) => (None, Err(why)),
+    };
+    run_case("pod_deleted_behind_our_back", subject, |subject| async move {
+        let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)])).await;
+        subject.running(&handle).await;
+        let first = subject.observe(&handle).await.execution.expect("an execution has a name");
+        let client = subject::client(&admin.expect("the administrator's kubeconfig")).await;
+        let pods: kube::Api<Pod> = kube::Api::namespaced(client, "haulier");
+        let ours = ListParams::default().labels(&format!("job-name={}", handle.id));
+        for pod in pods.list(&ours).await.unwrap() {
+            pods.delete(&pod.metadata.name.unwrap(), &DeleteParams::default()).await.unwrap();
+        }
+        let exit = subject.end(&handle).await;
+        assert!(matches!(exit.failure, Some(LaunchFailure::Evicted(_))), "{exit:?}");
+        eventually("the second execution is seen", || async {
+            let seen = subject.observe(&handle).await.execution.expect("an execution has a name");
+            (seen != first && seen.starts_with(&first)).then_some(())
+        })
+        .await;
+        assert_eq!(subject.end(&handle).await, exit, "the first answer stays");
+        // Both are removed, also the one that still runs.
+        eventually("it can be removed", || async { subject.engine.remove(&handle).await.ok() }).await;
+        assert_eq!(subject.engine.list().await.unwrap(), Vec::new());
+        Ok(())
+    })
+    .await;
+}
+
+/// Cancelled while its node is silent: nothing is claimed until the node speaks, and then it is the truth.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_while_the_kubelet_is_down() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let (cluster, subject) = match both() {
+        Ok((cluster, subject)) => (Some(cluster), Ok(subject)),
+        Err(why) => (None, Err(why)),
+    };
+    run_case("stopped_while_the_kubelet_is_down", subject, |subject| async move {
+        let cluster = cluster.expect("a subject comes with its cluster");
+        let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(7)])).await;
+        subject.running(&handle).await;
+        cluster.kubelet("stop");
+        subject.engine.stop(&handle, Duration::from_secs(10)).await.expect("the API server takes it");
+        assert!(matches!(subject.observe(&handle).await.phase, WorkloadPhase::Running(_)));
+        cluster.kubelet("start");
+        let exit = subject.end(&handle).await;
+        assert_eq!((exit.code, exit.failure), (Some(7), None));
+        Ok(())
+    })
+    .await;
+}
