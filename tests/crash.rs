@@ -20,7 +20,17 @@ use tempfile::TempDir;
 const TOKEN: &str = "a-token-for-crash-tests";
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Where the containers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    Docker,
+    Embedded,
+}
+
+const ENGINES: &[On] = if cfg!(target_os = "linux") { &[On::Docker, On::Embedded] } else { &[On::Docker] };
+
 struct Serve {
+    on: On,
     child: Child,
     client: Client,
     dir: TempDir,
@@ -28,17 +38,22 @@ struct Serve {
 
 impl Serve {
     /// A service on the real engine; `None`, told visibly, where there is none.
-    async fn start(case: &str, fail_points: &str) -> Option<Self> {
+    async fn start(on: On, case: &str, fail_points: &str) -> Option<Self> {
         if std::env::var_os("HAULIER_TEST_IMAGE").is_none() {
             skipped(case, "HAULIER_TEST_IMAGE is not set: use tests/support/test");
             return None;
         }
         let dir = TempDir::new().unwrap();
-        let host = std::env::var("HAULIER_TEST_DOCKER_HOST").unwrap();
-        let config = format!("[engines.docker]\nkind = \"docker\"\nhost = \"{host}\"\n");
+        let config = match on {
+            On::Docker => {
+                let host = std::env::var("HAULIER_TEST_DOCKER_HOST").unwrap();
+                format!("[engines.docker]\nkind = \"docker\"\nhost = \"{host}\"\n")
+            }
+            On::Embedded => "[engines.embedded]\nkind = \"embedded\"\n".to_owned(),
+        };
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
         let (child, client) = spawn(dir.path(), fail_points);
-        Some(Self { child, client, dir })
+        Some(Self { on, child, client, dir })
     }
 
     fn kill(&mut self) {
@@ -139,27 +154,42 @@ fn spawn(dir: &Path, fail_points: &str) -> (Child, Client) {
     (child, Client::new(&url, TOKEN.into(), None).unwrap())
 }
 
-async fn containers_of(run: RunId) -> usize {
+impl Serve {
+    async fn containers_of(&self, run: RunId) -> usize {
+        match self.on {
+            On::Docker => docker_containers_of(run).await,
+            On::Embedded => {
+                let runs = std::fs::read_dir(self.dir.path().join("embedded/runs")).unwrap().flatten();
+                let labels = runs.filter_map(|entry| std::fs::read_to_string(entry.path().join("labels.json")).ok());
+                labels.filter(|labels| labels.contains(&run.to_string()) || labels.contains(&run.0.to_string())).count()
+            }
+        }
+    }
+
+    async fn gone(&self, run: RunId) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.containers_of(run).await > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the container of {run} is left");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn docker_containers_of(run: RunId) -> usize {
     let docker = Docker::connect_with_unix_defaults().unwrap().negotiate_version().await.unwrap();
     let filters = std::collections::HashMap::from([("label", vec![format!("{}={run}", label::RUN)])]);
     let options = bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     docker.list_containers(Some(options)).await.unwrap().len()
 }
 
-async fn gone(run: RunId) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while containers_of(run).await > 0 {
-        assert!(tokio::time::Instant::now() < deadline, "the container of {run} is left");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn dies_at(point: &str) {
-    let Some(mut service) = Serve::start(point, &format!("{point}=return")).await else { return };
-    service.apply("echo begin $N; sleep 1; echo end $N; exit $N", None).await;
-    let run = service.trigger_and_die(7).await;
-    service.assert_true_answer(run, 7).await;
-    gone(run).await;
+    for on in ENGINES {
+        let Some(mut service) = Serve::start(*on, point, &format!("{point}=return")).await else { return };
+        service.apply("echo begin $N; sleep 1; echo end $N; exit $N", None).await;
+        let run = service.trigger_and_die(7).await;
+        service.assert_true_answer(run, 7).await;
+        service.gone(run).await;
+    }
 }
 
 #[tokio::test]
@@ -184,28 +214,32 @@ async fn dies_before_the_result_is_stored() {
 
 #[tokio::test]
 async fn dies_before_the_container_is_removed() {
-    let Some(mut service) = Serve::start("concluded", "concluded=return").await else { return };
-    service.apply("echo begin $N; echo end $N; exit $N", None).await;
-    let run = service.trigger_and_die(0).await;
-    service.assert_true_answer(run, 0).await;
+    for on in ENGINES {
+        let Some(mut service) = Serve::start(*on, "concluded", "concluded=return").await else { return };
+        service.apply("echo begin $N; echo end $N; exit $N", None).await;
+        let run = service.trigger_and_die(0).await;
+        service.assert_true_answer(run, 0).await;
+    }
 }
 
 #[tokio::test]
 async fn is_killed_at_any_moment() {
-    let Some(mut service) = Serve::start("killed", "").await else { return };
-    service.apply("echo begin $N; sleep 0.$N; echo end $N; exit $N", Some(3)).await;
-    let mut runs = Vec::new();
-    for n in 0..9 {
-        runs.push((n, service.trigger(n).await));
-    }
-    // While some are queued, some starting, some running, some finishing.
-    for pause in [700, 1100, 400, 900] {
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        service.kill();
-        service.restart();
-    }
-    for (n, run) in runs {
-        service.assert_true_answer(run, n).await;
-        gone(run).await;
+    for on in ENGINES {
+        let Some(mut service) = Serve::start(*on, "killed", "").await else { return };
+        service.apply("echo begin $N; sleep 0.$N; echo end $N; exit $N", Some(3)).await;
+        let mut runs = Vec::new();
+        for n in 0..9 {
+            runs.push((n, service.trigger(n).await));
+        }
+        // While some are queued, some starting, some running, some finishing.
+        for pause in [700, 1100, 400, 900] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            service.kill();
+            service.restart();
+        }
+        for (n, run) in runs {
+            service.assert_true_answer(run, n).await;
+            service.gone(run).await;
+        }
     }
 }

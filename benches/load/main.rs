@@ -1,13 +1,15 @@
 //! What the service costs, as figures with ratios to the raw engine in the same run.
 //!
-//! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `one`, `many`, `waits`,
-//! `triggers`, `reads`, and `history` to measure them again with a million finished runs in the database. The service runs in this
+//! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `embedded`, `one`, `many`,
+//! `waits`, `triggers`, `reads`, and `history` to measure them again with a million finished runs in the database. The service runs in this
 //! process, in release mode, except for `idle` and `waits`, which start the binary. Nothing is asserted: a busy machine gives poor
 //! figures, not failures.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod binary;
 mod docker;
+#[cfg(target_os = "linux")]
+mod embedded;
 mod history;
 mod http;
 mod idle;
@@ -23,7 +25,7 @@ use haulier::store::contract::TestDatabase;
 use service::Bench;
 use table::Table;
 
-const PARTS: [&str; 7] = ["idle", "one", "many", "waits", "triggers", "reads", "history"];
+const PARTS: [&str; 8] = ["idle", "embedded", "one", "many", "waits", "triggers", "reads", "history"];
 /// How many finished runs make a long history.
 const HISTORY: u32 = 1_000_000;
 
@@ -74,6 +76,10 @@ async fn round(parts: &[&str], url: &str, docker: Option<&RawDocker>, table: &mu
         waits::measure(url, table).await;
     }
     let bench = Bench::start(url, docker).await;
+    #[cfg(target_os = "linux")]
+    if parts.contains(&"embedded") {
+        embedded::measure(&bench, table).await;
+    }
     if let Some(docker) = docker {
         if parts.contains(&"one") {
             docker::one(&bench, docker, table).await;

@@ -25,7 +25,7 @@ pub const TOKEN: &str = "an-admin-token-for-benchmarks";
 /// A running service.
 pub struct Bench {
     service: Service,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Bench {
@@ -33,12 +33,18 @@ impl Bench {
     pub async fn start(url: &str, docker: Option<&RawDocker>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let parts = parts(url, folder.path(), docker.map(|docker| docker.host.clone()));
-        Self { service: Service::start(parts).await.expect("the service starts"), _folder: folder }
+        Self { service: Service::start(parts).await.expect("the service starts"), folder }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.service.address()
+    }
+
+    /// Its data directory.
+    #[cfg(target_os = "linux")]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// A connection of one's own.
@@ -58,7 +64,16 @@ impl Bench {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn embedded(owner: haulier::domain::InstallationId, root: &std::path::Path) -> anyhow::Result<EngineEntry> {
+    use haulier::engines::embedded::{EmbeddedConfig, EmbeddedEngine};
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_haulier"));
+    let engine = EmbeddedEngine::open("embedded", owner, EmbeddedConfig::default(), root, program)?;
+    Ok(EngineEntry::new("embedded", Arc::new(engine)))
+}
+
 fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
+    let root = folder.join("embedded");
     Parts {
         listen: "127.0.0.1:0".parse().expect("an address"),
         data_dir: folder.to_owned(),
@@ -68,6 +83,8 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         engines: Box::new(move |owner| {
             let engine = SimulatedEngine::new(owner, SimulatedControl::default());
             let mut engines = vec![("simulated".to_owned(), EngineEntry::new("simulated", Arc::new(engine)))];
+            #[cfg(target_os = "linux")]
+            engines.push(("embedded".to_owned(), embedded(owner, &root)?));
             if let Some(host) = docker {
                 let config = DockerConfig { host: Some(host), ..DockerConfig::default() };
                 let engine = DockerEngine::connect("docker", owner, config)?;

@@ -8,6 +8,8 @@ mod doctor;
 mod engine;
 pub mod exit;
 mod follow;
+#[cfg(target_os = "linux")]
+mod image;
 mod input;
 mod job;
 mod limit;
@@ -83,6 +85,10 @@ enum Command {
     /// Look at the container engines
     #[command(subcommand)]
     Engine(engine::EngineCommand),
+    /// Import, list and remove images of the embedded engine, on its machine
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// List who changed what, the newest first
     Audit(audit::AuditArgs),
     /// Check the service, the token and the engines, and say what to do
@@ -133,6 +139,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Token(command) => token::run(context, command).await?,
         Command::Project(command) => project::run(context, command).await?,
         Command::Engine(command) => engine::run(context, command).await?,
+        #[cfg(target_os = "linux")]
+        Command::Image(command) => image::run(context, command).await?,
         Command::Audit(args) => audit::run(context, args).await?,
         Command::Openapi => openapi::run(context)?,
         Command::Completions(args) => completions::run(context, &args)?,

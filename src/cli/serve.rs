@@ -18,6 +18,8 @@ use super::{
     exit::{INTERRUPTED, Usage},
     output::Output,
 };
+#[cfg(target_os = "linux")]
+use crate::engines::embedded::{EmbeddedConfig, EmbeddedEngine};
 use crate::{
     api::ApiConfig,
     callbacks::TargetPolicy,
@@ -71,6 +73,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
     make_data_dir(&storage.data_dir)?;
     let keyring = keyring(secrets.master_key).await?;
     let default_engine = engines.default.to_string();
+    let engines_dir = storage.data_dir.clone();
     Service::start(Parts {
         listen: server.listen,
         data_dir: storage.data_dir,
@@ -80,7 +83,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         engines: Box::new(move |owner| {
             let made = engines.all.iter().map(|(name, config)| {
                 let most = config.max_running.map(std::num::NonZeroU32::get);
-                Ok((name.to_string(), make_engine(name, config, owner)?.at_most(most)))
+                Ok((name.to_string(), make_engine(name, config, owner, &engines_dir)?.at_most(most)))
             });
             made.collect()
         }),
@@ -115,8 +118,27 @@ fn new_key_file(config: &Config) -> Option<std::path::PathBuf> {
     }
 }
 
-fn make_engine(name: &str, config: &EngineConfig, owner: InstallationId) -> anyhow::Result<EngineEntry> {
+fn make_engine(
+    name: &str,
+    config: &EngineConfig,
+    owner: InstallationId,
+    data_dir: &std::path::Path,
+) -> anyhow::Result<EngineEntry> {
     match config.kind {
+        #[cfg(target_os = "linux")]
+        EngineKind::Embedded => {
+            let unusable = || format!("[engines.{name}] cannot be used");
+            let settings: EmbeddedConfig = config.settings.clone().try_into().with_context(unusable)?;
+            let program = std::env::current_exe().context("this program cannot find itself")?;
+            let root = settings.root(data_dir);
+            let engine = EmbeddedEngine::open(name, owner, settings, &root, &program).with_context(unusable)?;
+            Ok(EngineEntry::new("embedded", Arc::new(engine)))
+        }
+        #[cfg(not(target_os = "linux"))]
+        EngineKind::Embedded => {
+            let _ = data_dir;
+            anyhow::bail!("[engines.{name}]: containers without a daemon need Linux: use kind = \"docker\" here")
+        }
         EngineKind::Docker => {
             let settings: DockerConfig =
                 config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;

@@ -11,6 +11,8 @@ use crate::domain::Name;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
+    /// Containers on this machine, without a daemon. Linux only.
+    Embedded,
     /// Docker or Podman.
     Docker,
     /// A namespace of a Kubernetes cluster.
@@ -58,11 +60,12 @@ impl EnginesConfig {
         let invalid = |problem: String| ConfigError::invalid("default_engine", layers.file_origin(), problem);
         let mut all = layers.file.engines.clone();
         if all.is_empty() {
-            let name = "docker".parse().map_err(|error| invalid(format!("{error}")))?;
-            all.insert(
-                name,
-                EngineConfig { kind: EngineKind::Docker, max_running: None, settings: toml::Table::new() },
-            );
+            // What needs nothing but the kernel, where it may be used.
+            let embedded = cfg!(target_os = "linux") && layers.around.root;
+            let (name, kind) =
+                if embedded { ("embedded", EngineKind::Embedded) } else { ("docker", EngineKind::Docker) };
+            let name = name.parse().map_err(|error| invalid(format!("{error}")))?;
+            all.insert(name, EngineConfig { kind, max_running: None, settings: toml::Table::new() });
         }
         let names = || all.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
         let default = match (&layers.file.default_engine, all.keys().next()) {

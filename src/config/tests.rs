@@ -39,6 +39,15 @@ fn nothing_need_be_given() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn root_needs_no_daemon() {
+    let root = Surroundings { root: true, ..Surroundings::default() };
+    let engines = Config::load(&ServeArgs::default(), &root).unwrap().engines;
+    assert_eq!(engines.default.as_str(), "embedded");
+    assert_eq!(engines.all[&engines.default].kind, EngineKind::Embedded);
+}
+
+#[test]
 fn data_goes_where_the_system_wants_it() {
     let config = load("", &[("XDG_DATA_HOME", "/data")]).unwrap();
     assert_eq!(config.storage.data_dir.to_str(), Some("/data/haulier"));

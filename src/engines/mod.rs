@@ -6,7 +6,11 @@
 #[doc(hidden)]
 pub mod contract;
 pub mod docker;
+#[cfg(target_os = "linux")]
+pub mod embedded;
 mod error;
+#[cfg(target_os = "linux")]
+pub mod images;
 pub mod kubernetes;
 mod launch;
 mod observe;

@@ -1,0 +1,198 @@
+//! Pulling from a registry.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use oci_client::{
+    Client, Reference,
+    client::{ClientConfig, ClientProtocol},
+    errors::{OciDistributionError, OciErrorCode},
+    manifest::OciDescriptor,
+    secrets::RegistryAuth,
+};
+use secrecy::ExposeSecret;
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::{Image, ImageStore, Layer, broken, config, invalid, pull_failed};
+use crate::{
+    domain::WaitReason,
+    engines::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persistence},
+};
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// The longest silence of a registry.
+const SILENCE: Duration = Duration::from_secs(60);
+/// No image has so many layers that they could be mounted.
+const MOST_LAYERS: usize = 100;
+/// Pieces of a layer between the network and the unpacking.
+const PIECES: usize = 16;
+
+/// What goes to the thread that feeds the unpacking.
+enum Piece {
+    Bytes(bytes::Bytes),
+    /// All of it was there, and its digest was right.
+    End,
+}
+
+impl ImageStore {
+    pub(super) async fn pull(
+        self: &Arc<Self>,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        progress: &LaunchProgress,
+    ) -> Result<Image, EngineError> {
+        let client = client(reference)?;
+        let auth = credentials.map_or(RegistryAuth::Anonymous, |it| {
+            RegistryAuth::Basic(it.username.clone(), it.password.expose_secret().to_owned())
+        });
+        let had_login = credentials.is_some();
+        let failed = |error| classify(reference, had_login, error);
+        let (manifest, _, document) = client.pull_manifest_and_config(reference, &auth).await.map_err(failed)?;
+        let (config, diff_ids) = config::parse(document.as_bytes())?;
+        if !config::is_digest(&manifest.config.digest) {
+            return Err(invalid(format!("{:?} is no digest of a configuration", manifest.config.digest)));
+        }
+        let total = manifest.layers.len();
+        if total != diff_ids.len() || total > MOST_LAYERS {
+            let text = format!("its manifest has {total} layers and its configuration {}", diff_ids.len());
+            return Err(invalid(format!("{text}: they must agree and be {MOST_LAYERS} at most")));
+        }
+        let mut layers = Vec::with_capacity(total);
+        for (number, (descriptor, diff_id)) in manifest.layers.iter().zip(diff_ids).enumerate() {
+            if let Some(layer) = self.layer(&diff_id) {
+                layers.push(layer);
+                continue;
+            }
+            progress.waits_for(WaitReason::PullingImage, format!("{reference}: layer {} of {total}", number + 1));
+            layers.push(self.pull_layer(&client, reference, descriptor, diff_id, &failed).await?);
+        }
+        Ok(Image { id: manifest.config.digest, layers, config })
+    }
+
+    /// From the network straight into the unpacking; nothing is kept unless both digests are right.
+    async fn pull_layer(
+        self: &Arc<Self>,
+        client: &Client,
+        reference: &Reference,
+        descriptor: &OciDescriptor,
+        diff_id: String,
+        failed: &(impl Fn(OciDistributionError) -> EngineError + Sync),
+    ) -> Result<Layer, EngineError> {
+        let mut stream = client.pull_blob_stream(reference, descriptor).await.map_err(failed)?;
+        let (pieces, mut arriving) = mpsc::channel(PIECES);
+        let store = self.clone();
+        let unpacked = spawn_blocking(move || {
+            let mut unpacking = store.unpack(&diff_id)?;
+            while let Some(piece) = arriving.blocking_recv() {
+                match piece {
+                    Piece::Bytes(bytes) if unpacking.write(&bytes).is_ok() => {}
+                    Piece::Bytes(_) | Piece::End => return unpacking.finish(),
+                }
+            }
+            Err(pull_failed(Persistence::Temporary, "the pull was given up"))
+        });
+        while let Some(bytes) = stream.stream.next().await {
+            let bytes = bytes.map_err(|error| {
+                pull_failed(Persistence::Temporary, format!("a layer of {reference} did not arrive whole: {error}"))
+            })?;
+            // It has ended, and says why below.
+            if pieces.send(Piece::Bytes(bytes)).await.is_err() {
+                break;
+            }
+        }
+        let _ = pieces.send(Piece::End).await;
+        unpacked.await.unwrap_or_else(|error| Err(broken(&std::io::Error::other(error))))
+    }
+}
+
+fn client(reference: &Reference) -> Result<Client, EngineError> {
+    crate::install_crypto();
+    let plain = is_loopback(reference.resolve_registry());
+    let config = ClientConfig {
+        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
+        connect_timeout: Some(CONNECT),
+        read_timeout: Some(SILENCE),
+        user_agent: concat!("haulier/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
+    };
+    Client::try_from(config).map_err(|error| pull_failed(Persistence::Permanent, error.to_string()).caused_by(error))
+}
+
+/// What a registry on this machine says is not read by others on the way.
+fn is_loopback(registry: &str) -> bool {
+    let host = registry
+        .rsplit_once(':')
+        .map_or(registry, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { registry });
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn classify(reference: &Reference, had_login: bool, error: OciDistributionError) -> EngineError {
+    use EngineErrorKind::{ImageNotFound, ImagePull, ImageUnauthorized};
+    use OciDistributionError as Error;
+    use Persistence::{Permanent, Temporary};
+    let unauthorized = || {
+        let hint =
+            if had_login { "the login is refused: correct it" } else { "a login is needed: set one for the registry" };
+        (ImageUnauthorized, Permanent, format!("{reference}: {hint}"))
+    };
+    let missing = || {
+        let text =
+            format!("{reference} is not in its registry, or is not for this kind of machine: check name and tag");
+        (ImageNotFound, Permanent, text)
+    };
+    let (kind, persistence, detail) = match &error {
+        Error::UnauthorizedError { .. } | Error::AuthenticationFailure(_) => unauthorized(),
+        Error::ImageManifestNotFoundError(_) | Error::ServerError { code: 404, .. } => missing(),
+        Error::ServerError { code: 401 | 403, .. } => unauthorized(),
+        Error::RegistryError { envelope, .. } => {
+            let is = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
+            if is(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
+                unauthorized()
+            } else if is(&[
+                OciErrorCode::ManifestUnknown,
+                OciErrorCode::NameUnknown,
+                OciErrorCode::NotFound,
+                OciErrorCode::NameInvalid,
+                OciErrorCode::BlobUnknown,
+                OciErrorCode::ManifestBlobUnknown,
+            ]) {
+                missing()
+            } else {
+                (ImagePull, Temporary, format!("the registry of {reference} refuses: {envelope}"))
+            }
+        }
+        Error::RequestError(_) | Error::ServerError { .. } | Error::IoError(_) => {
+            (ImagePull, Temporary, format!("the registry of {reference} cannot be asked: {}", chain(&error)))
+        }
+        // A digest that is wrong may be right the next time; so may an answer that is no answer.
+        _ => (ImagePull, Temporary, format!("the registry of {reference} does not answer as it should: {error}")),
+    };
+    EngineError::new(kind, persistence, "pull the image", detail).caused_by(error)
+}
+
+/// The error and what lies beneath: a connection's reason is at the bottom.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut beneath = error.source();
+    while let Some(source) = beneath {
+        text = format!("{text}: {source}");
+        beneath = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_spoken_to_in_the_clear() {
+        for registry in ["127.0.0.1:5000", "localhost:5000", "localhost", "[::1]:5000", "127.1.2.3"] {
+            assert!(is_loopback(registry), "{registry}");
+        }
+        for registry in ["ghcr.io", "localhost.example.com", "10.0.0.1:5000", "docker.io"] {
+            assert!(!is_loopback(registry), "{registry}");
+        }
+    }
+}
