@@ -98,6 +98,8 @@ def generate() -> str:
     """The text of the models."""
     with tempfile.TemporaryDirectory() as directory:
         source, made = Path(directory, "openapi.json"), Path(directory, "models.py")
+        # Else the formatter takes what it finds in a folder above.
+        Path(directory, "ruff.toml").write_text('line-length = 120\ntarget-version = "py39"\n')
         source.write_text(json.dumps(prepared(json.loads(DOCUMENT.read_text()))))
         options = [
             *("--input", str(source), "--input-file-type", "openapi", "--output", str(made)),

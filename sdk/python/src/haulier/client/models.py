@@ -17,15 +17,9 @@ class Backoff(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    factor: Annotated[
-        Optional[float], Field(description="Growth from one to the next, 1 to 10.")
-    ] = 2.0
-    max_seconds: Annotated[
-        Optional[int], Field(description="The longest, in seconds.")
-    ] = 600
-    seconds: Annotated[
-        Optional[int], Field(description="Before the second attempt, in seconds.")
-    ] = 10
+    factor: Annotated[Optional[float], Field(description="Growth from one to the next, 1 to 10.")] = 2.0
+    max_seconds: Annotated[Optional[int], Field(description="The longest, in seconds.")] = 600
+    seconds: Annotated[Optional[int], Field(description="Before the second attempt, in seconds.")] = 10
 
 
 class FieldError(BaseModel):
@@ -36,9 +30,7 @@ class FieldError(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    detail: Annotated[
-        str, Field(description="What is wrong and what to write instead.")
-    ]
+    detail: Annotated[str, Field(description="What is wrong and what to write instead.")]
     pointer: Annotated[
         str,
         Field(
@@ -56,9 +48,7 @@ class FileSpec(BaseModel):
         extra="allow",
     )
     content: Annotated[str, Field(description="The text.")]
-    mode: Annotated[
-        Optional[str], Field(description="Permission bits in octal, like `0644`.")
-    ] = None
+    mode: Annotated[Optional[str], Field(description="Permission bits in octal, like `0644`.")] = None
 
 
 class LogSummary(BaseModel):
@@ -70,10 +60,7 @@ class LogSummary(BaseModel):
         extra="allow",
     )
     bytes: Annotated[int, Field(description="Size of the JSON lines, in bytes.")]
-    complete: Annotated[
-        bool,
-        Field(description="Whether all that the script wrote was read to its end."),
-    ]
+    complete: Annotated[bool, Field(description="Whether all that the script wrote was read to its end.")]
     truncated: Annotated[bool, Field(description="Whether the size limit cut it.")]
 
 
@@ -85,18 +72,12 @@ class Problem(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    code: Annotated[
-        str, Field(description="A stable code for programs, like `invalid_fields`.")
-    ]
+    code: Annotated[str, Field(description="A stable code for programs, like `invalid_fields`.")]
     detail: Annotated[str, Field(description="What to do, for people.")]
-    errors: Annotated[
-        Optional[list[FieldError]], Field(description="What is wrong with which field.")
-    ] = None
+    errors: Annotated[Optional[list[FieldError]], Field(description="What is wrong with which field.")] = None
     status: Annotated[int, Field(description="The HTTP status.")]
     title: Annotated[str, Field(description="The status in words.")]
-    type: Annotated[
-        str, Field(description="Always `about:blank`: `code` tells problems apart.")
-    ]
+    type: Annotated[str, Field(description="Always `about:blank`: `code` tells problems apart.")]
 
 
 class Progress(BaseModel):
@@ -122,10 +103,7 @@ class Resources(BaseModel):
     )
     cpu: Annotated[Optional[float], Field(description="Processors, like 0.5.")] = None
     memory_mb: Annotated[
-        Optional[int],
-        Field(
-            description="Memory, in MiB. Going over it ends the run with `out_of_memory`."
-        ),
+        Optional[int], Field(description="Memory, in MiB. Going over it ends the run with `out_of_memory`.")
     ] = None
     pids: Annotated[Optional[int], Field(description="Processes and threads.")] = None
 
@@ -141,13 +119,12 @@ class RetryPolicy(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    backoff: Annotated[
-        Optional[Backoff],
-        Field(description="Time between attempts.", validate_default=True),
-    ] = {"factor": 2.0, "max_seconds": 600, "seconds": 10}
-    max_attempts: Annotated[
-        Optional[int], Field(description="Attempts in all, 1 to 20. 1 = never again.")
-    ] = 1
+    backoff: Annotated[Optional[Backoff], Field(description="Time between attempts.", validate_default=True)] = {
+        "factor": 2.0,
+        "max_seconds": 600,
+        "seconds": 10,
+    }
+    max_attempts: Annotated[Optional[int], Field(description="Attempts in all, 1 to 20. 1 = never again.")] = 1
     on: Annotated[
         Optional[
             list[
@@ -180,9 +157,7 @@ class RetryPolicy(BaseModel):
                 ]
             ]
         ],
-        Field(
-            description="After which failures; empty = after each that can be retried."
-        ),
+        Field(description="After which failures; empty = after each that can be retried."),
     ] = []
 
 
@@ -224,16 +199,11 @@ class RunError(BaseModel):
         ],
         Field(description="The stable code."),
     ]
-    message: Annotated[
-        str, Field(description="What happened and what to do, for people.")
-    ]
+    message: Annotated[str, Field(description="What happened and what to do, for people.")]
     reported_code: Annotated[
-        Optional[str],
-        Field(description="The code the script itself gave in its report, if any."),
+        Optional[str], Field(description="The code the script itself gave in its report, if any.")
     ] = None
-    retryable: Annotated[
-        bool, Field(description="Whether the same run may succeed when started again.")
-    ]
+    retryable: Annotated[bool, Field(description="Whether the same run may succeed when started again.")]
 
 
 class SecretSpec(BaseModel):
@@ -246,15 +216,11 @@ class SecretSpec(BaseModel):
         extra="allow",
     )
     as_: Annotated[
-        Optional[Union[Literal["env", "file"], str]],
-        Field(alias="as", description="How the script gets it."),
+        Optional[Union[Literal["env", "file"], str]], Field(alias="as", description="How the script gets it.")
     ] = "env"
     from_: Annotated[Optional[str], Field(alias="from")] = None
     value: Annotated[
-        Optional[SecretStr],
-        Field(
-            description="The value. Written, never read back: always null in answers."
-        ),
+        Optional[SecretStr], Field(description="The value. Written, never read back: always null in answers.")
     ] = None
 
 
@@ -269,16 +235,12 @@ class TokenView(BaseModel):
     created_at: Annotated[datetime, Field(description="When it was made.")]
     expires_at: Optional[datetime] = None
     id: Annotated[str, Field(description="Its id; not secret.")]
-    jobs: Annotated[
-        list[str],
-        Field(description="The only jobs it reaches; empty = all of the project."),
-    ]
+    jobs: Annotated[list[str], Field(description="The only jobs it reaches; empty = all of the project.")]
     name: Annotated[str, Field(description="Its name.")]
     project: Optional[str] = None
     revoked_at: Optional[datetime] = None
     scopes: Annotated[
-        list[Union[Literal["read", "trigger", "write", "admin"], str]],
-        Field(description="What it may do."),
+        list[Union[Literal["read", "trigger", "write", "admin"], str]], Field(description="What it may do.")
     ]
 
 
@@ -291,13 +253,8 @@ class Waiting(BaseModel):
         extra="allow",
     )
     detail: Annotated[str, Field(description="In words.")]
-    holders: Annotated[
-        list[str],
-        Field(description="Runs that hold what it waits for; at most 10 are named."),
-    ]
-    position: Annotated[
-        Optional[int], Field(description="Its place in the job's queue, from 1.")
-    ] = None
+    holders: Annotated[list[str], Field(description="Runs that hold what it waits for; at most 10 are named.")]
+    position: Annotated[Optional[int], Field(description="Its place in the job's queue, from 1.")] = None
     reason: Annotated[
         Union[
             Literal[
@@ -338,9 +295,7 @@ class LimitUse(BaseModel):
         extra="allow",
     )
     name: Annotated[str, Field(description="The limit's name.")]
-    weight: Annotated[
-        Optional[int], Field(description="How much of its capacity one run holds.")
-    ] = None
+    weight: Annotated[Optional[int], Field(description="How much of its capacity one run holds.")] = None
 
 
 class LogRecord(BaseModel):
@@ -353,19 +308,11 @@ class LogRecord(BaseModel):
     )
     attempt: Annotated[int, Field(description="The attempt that wrote it.")]
     partial: Annotated[
-        Optional[bool],
-        Field(
-            description="Whether the line goes on in the next record of the same stream."
-        ),
+        Optional[bool], Field(description="Whether the line goes on in the next record of the same stream.")
     ] = None
-    stream: Annotated[
-        Union[Literal["stdout", "stderr", "haulier"], str],
-        Field(description="Where it came from."),
-    ]
+    stream: Annotated[Union[Literal["stdout", "stderr", "haulier"], str], Field(description="Where it came from.")]
     text: Annotated[str, Field(description="The line without its end.")]
-    time: Annotated[
-        datetime, Field(description="When it was written, by the engine's clock.")
-    ]
+    time: Annotated[datetime, Field(description="When it was written, by the engine's clock.")]
 
 
 class RunRequest(BaseModel):
@@ -377,56 +324,37 @@ class RunRequest(BaseModel):
         extra="allow",
     )
     abandon_after_seconds: Annotated[
-        Optional[int],
-        Field(
-            description="Cancel the run when nobody asked for it for so long. 30 to 86400."
-        ),
+        Optional[int], Field(description="Cancel the run when nobody asked for it for so long. 30 to 86400.")
     ] = None
     callBackUri: Annotated[
         Optional[str],
-        Field(
-            description="Told the run's end as Data Factory's WebHook activity wants it, which adds this itself."
-        ),
+        Field(description="Told the run's end as Data Factory's WebHook activity wants it, which adds this itself."),
     ] = None
     callback_url: Annotated[
         Optional[str],
-        Field(
-            description="Told the run's end, by a signed request (Standard Webhooks). Never shown again."
-        ),
+        Field(description="Told the run's end, by a signed request (Standard Webhooks). Never shown again."),
     ] = None
     env: Annotated[
-        Optional[dict[str, str]],
-        Field(
-            description="Added to the job's environment; wins over it. Sealed at rest."
-        ),
+        Optional[dict[str, str]], Field(description="Added to the job's environment; wins over it. Sealed at rest.")
     ] = {}
     if_exists: Annotated[
         Optional[Union[Literal["return", "return_unless_failed"], str]],
         Field(description="What to do when the idempotency key was used before."),
     ] = "return"
-    labels: Annotated[
-        Optional[dict[str, str]],
-        Field(description="Added to the job's labels; win over them."),
-    ] = {}
+    labels: Annotated[Optional[dict[str, str]], Field(description="Added to the job's labels; win over them.")] = {}
     not_before: Optional[datetime] = None
     parameters: Annotated[
         Optional[dict[str, Any]],
-        Field(
-            description="Given to the script as `HAULIER_PARAMETERS`. At most 256 KiB as JSON."
-        ),
+        Field(description="Given to the script as `HAULIER_PARAMETERS`. At most 256 KiB as JSON."),
     ] = None
-    priority: Annotated[
-        Optional[int], Field(description="Higher goes first, -100 to 100.")
-    ] = 0
+    priority: Annotated[Optional[int], Field(description="Higher goes first, -100 to 100.")] = 0
     source: Annotated[
         Optional[dict[str, str]],
         Field(
             description='Who asks, for people and filters: `{"kind": "adf", "pipeline": "…"}`. At most 16 values of 256 bytes.'
         ),
     ] = {}
-    timeout_seconds: Annotated[
-        Optional[int], Field(description="Instead of the job's `timeout_seconds`.")
-    ] = None
+    timeout_seconds: Annotated[Optional[int], Field(description="Instead of the job's `timeout_seconds`.")] = None
 
 
 class RunView(BaseModel):
@@ -437,25 +365,16 @@ class RunView(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    abandon_after_seconds: Annotated[Optional[int], Field(description="Its lease.")] = (
-        None
-    )
-    attempt: Annotated[
-        int, Field(description="The present attempt; 0 before the first.")
-    ]
+    abandon_after_seconds: Annotated[Optional[int], Field(description="Its lease.")] = None
+    attempt: Annotated[int, Field(description="The present attempt; 0 before the first.")]
     created_at: Annotated[datetime, Field(description="When it was triggered.")]
     created_by: Annotated[str, Field(description="By which token it was triggered.")]
     duration_ms: Annotated[
-        Optional[int],
-        Field(
-            description="From start to end, in milliseconds; up to now while it runs."
-        ),
+        Optional[int], Field(description="From start to end, in milliseconds; up to now while it runs.")
     ] = None
     engine: Annotated[str, Field(description="The engine it is launched on.")]
     error: Optional[RunError] = None
-    exit_code: Annotated[
-        Optional[int], Field(description="The last attempt's exit code.")
-    ] = None
+    exit_code: Annotated[Optional[int], Field(description="The last attempt's exit code.")] = None
     finished: Annotated[bool, Field(description="Whether it never changes again.")]
     finished_at: Optional[datetime] = None
     id: Annotated[str, Field(description="Its id.")]
@@ -463,16 +382,10 @@ class RunView(BaseModel):
     job_id: Annotated[str, Field(description="The job's id.")]
     labels: Annotated[dict[str, str], Field(description="Labels, the job's included.")]
     log: Annotated[LogSummary, Field(description="Its log.")]
-    metrics: Annotated[
-        dict[str, float], Field(description="What the script reported as metrics.")
-    ]
+    metrics: Annotated[dict[str, float], Field(description="What the script reported as metrics.")]
     not_before: Optional[datetime] = None
-    output: Annotated[
-        Optional[Any], Field(description="What the script reported as output.")
-    ] = None
-    parameters: Annotated[
-        dict[str, Any], Field(description="What it was triggered with.")
-    ]
+    output: Annotated[Optional[Any], Field(description="What the script reported as output.")] = None
+    parameters: Annotated[dict[str, Any], Field(description="What it was triggered with.")]
     priority: Annotated[int, Field(description="Higher goes first.")]
     progress: Optional[Progress] = None
     project: Annotated[str, Field(description="The project's name.")]
@@ -484,23 +397,11 @@ class RunView(BaseModel):
     started_at: Optional[datetime] = None
     state: Annotated[
         Union[
-            Literal[
-                "queued",
-                "starting",
-                "running",
-                "cancelling",
-                "succeeded",
-                "failed",
-                "cancelled",
-                "timed_out",
-            ],
-            str,
+            Literal["queued", "starting", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"], str
         ],
         Field(description="Where it stands."),
     ]
-    stopped_by: Annotated[
-        Optional[str], Field(description="Who asked for its end.")
-    ] = None
+    stopped_by: Annotated[Optional[str], Field(description="Who asked for its end.")] = None
     timeout_seconds: Annotated[int, Field(description="How long an attempt may run.")]
     waiting: Optional[Waiting] = None
 
@@ -514,82 +415,44 @@ class JobSpec(BaseModel):
         extra="allow",
     )
     args: Annotated[Optional[list[str]], Field(description="Arguments.")] = None
-    command: Annotated[
-        Optional[list[str]], Field(description="Replaces the image's entry point.")
-    ] = None
+    command: Annotated[Optional[list[str]], Field(description="Replaces the image's entry point.")] = None
     config: Annotated[
         Optional[dict[str, Any]],
-        Field(
-            description="Any JSON object, given to the script as `HAULIER_CONFIG`. Sealed at rest."
-        ),
+        Field(description="Any JSON object, given to the script as `HAULIER_CONFIG`. Sealed at rest."),
     ] = None
-    enabled: Annotated[
-        Optional[bool], Field(description="Whether new runs may be started.")
-    ] = None
+    enabled: Annotated[Optional[bool], Field(description="Whether new runs may be started.")] = None
     engine: Optional[str] = None
-    env: Annotated[
-        Optional[dict[str, str]], Field(description="Environment. Sealed at rest.")
-    ] = None
-    files: Annotated[
-        Optional[dict[str, FileSpec]],
-        Field(description="Files by absolute path. Sealed at rest."),
-    ] = None
+    env: Annotated[Optional[dict[str, str]], Field(description="Environment. Sealed at rest.")] = None
+    files: Annotated[Optional[dict[str, FileSpec]], Field(description="Files by absolute path. Sealed at rest.")] = None
     image: Annotated[str, Field(description="Image reference, as the engine pulls it.")]
-    kill_grace_seconds: Annotated[
-        Optional[int], Field(description="Time between TERM and KILL, in seconds.")
-    ] = None
-    labels: Annotated[
-        Optional[dict[str, str]], Field(description="For people and filters.")
-    ] = None
-    limits: Annotated[
-        Optional[list[LimitUse]],
-        Field(description="Named limits shared with other jobs."),
-    ] = None
-    log_retention_days: Annotated[
-        Optional[int], Field(description="How long logs are kept, in days.")
-    ] = None
+    kill_grace_seconds: Annotated[Optional[int], Field(description="Time between TERM and KILL, in seconds.")] = None
+    labels: Annotated[Optional[dict[str, str]], Field(description="For people and filters.")] = None
+    limits: Annotated[Optional[list[LimitUse]], Field(description="Named limits shared with other jobs.")] = None
+    log_retention_days: Annotated[Optional[int], Field(description="How long logs are kept, in days.")] = None
     max_parallel: Annotated[
-        Optional[int],
-        Field(
-            description="How many runs may be active at once; no bound when left out."
-        ),
+        Optional[int], Field(description="How many runs may be active at once; no bound when left out.")
     ] = None
     max_slices: Annotated[
-        Optional[int],
-        Field(
-            description="How many slices one run may have (see the report outcome `continue`)."
-        ),
+        Optional[int], Field(description="How many slices one run may have (see the report outcome `continue`).")
     ] = None
     name: Annotated[str, Field(description="Unique in the project.")]
     queue_timeout_seconds: Annotated[
-        Optional[int],
-        Field(
-            description="The longest a run may wait in the queue, in seconds; no bound when left out."
-        ),
+        Optional[int], Field(description="The longest a run may wait in the queue, in seconds; no bound when left out.")
     ] = None
     registry: Optional[str] = None
-    resources: Annotated[
-        Optional[Resources], Field(description="Limits on what one container may use.")
-    ] = None
-    retry: Annotated[
-        Optional[RetryPolicy], Field(description="When failed attempts are made again.")
-    ] = None
+    resources: Annotated[Optional[Resources], Field(description="Limits on what one container may use.")] = None
+    retry: Annotated[Optional[RetryPolicy], Field(description="When failed attempts are made again.")] = None
     secrets: Annotated[
         Optional[dict[str, SecretSpec]],
-        Field(
-            description="Secrets by name. Sealed at rest; their values never come back."
-        ),
+        Field(description="Secrets by name. Sealed at rest; their values never come back."),
     ] = None
     start_timeout_seconds: Annotated[
         Optional[int],
-        Field(
-            description="The longest from admission until the container runs (image pull, scheduling), in seconds."
-        ),
+        Field(description="The longest from admission until the container runs (image pull, scheduling), in seconds."),
     ] = None
-    timeout_seconds: Annotated[
-        Optional[int],
-        Field(description="The longest a run's attempt may run, in seconds."),
-    ] = None
+    timeout_seconds: Annotated[Optional[int], Field(description="The longest a run's attempt may run, in seconds.")] = (
+        None
+    )
     when_full: Annotated[
         Optional[Union[Literal["queue", "reject", "replace", "keep_newest"], str]],
         Field(description="What happens to a new run when `max_parallel` are active."),
@@ -609,12 +472,8 @@ class JobView(BaseModel):
     id: Annotated[str, Field(description="Its id.")]
     project: Annotated[str, Field(description="The project's name.")]
     revision: Annotated[int, Field(description="The number of the present revision.")]
-    spec: Annotated[
-        JobSpec, Field(description="The specification. Values of secrets are null.")
-    ]
-    updated_at: Annotated[
-        datetime, Field(description="When its present revision was made.")
-    ]
+    spec: Annotated[JobSpec, Field(description="The specification. Values of secrets are null.")]
+    updated_at: Annotated[datetime, Field(description="When its present revision was made.")]
 
 
 class PageJobView(BaseModel):
@@ -627,10 +486,7 @@ class PageJobView(BaseModel):
     )
     items: Annotated[list[JobView], Field(description="The entries.")]
     next_cursor: Annotated[
-        Optional[str],
-        Field(
-            description="Give it as `cursor` to get the next page; null after the last."
-        ),
+        Optional[str], Field(description="Give it as `cursor` to get the next page; null after the last.")
     ] = None
 
 
@@ -644,8 +500,5 @@ class PageRunView(BaseModel):
     )
     items: Annotated[list[RunView], Field(description="The entries.")]
     next_cursor: Annotated[
-        Optional[str],
-        Field(
-            description="Give it as `cursor` to get the next page; null after the last."
-        ),
+        Optional[str], Field(description="Give it as `cursor` to get the next page; null after the last.")
     ] = None
