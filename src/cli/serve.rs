@@ -26,6 +26,7 @@ use crate::{
     engines::{
         docker::{DockerConfig, DockerEngine},
         simulated::SimulatedEngine,
+        swarm::{SwarmConfig, SwarmEngine},
     },
     runner::EngineEntry,
     service::{Parts, Service},
@@ -122,6 +123,13 @@ fn make_engine(name: &str, config: &EngineConfig, owner: InstallationId) -> anyh
             let engine = DockerEngine::connect(name, owner, settings)
                 .with_context(|| format!("[engines.{name}] cannot be used"))?;
             Ok(EngineEntry::new("docker", Arc::new(engine)))
+        }
+        EngineKind::Swarm => {
+            let settings: SwarmConfig =
+                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let engine = SwarmEngine::connect(name, owner, settings)
+                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            Ok(EngineEntry::new("swarm", Arc::new(engine)))
         }
         EngineKind::Simulated => {
             anyhow::ensure!(config.settings.is_empty(), "[engines.{name}]: a simulated engine has no settings");

@@ -13,6 +13,8 @@ use crate::domain::Name;
 pub enum EngineKind {
     /// Docker or Podman.
     Docker,
+    /// Docker Swarm.
+    Swarm,
     /// One that only pretends, for demonstrations and tests.
     Simulated,
 }

@@ -6,10 +6,12 @@
 #[doc(hidden)]
 pub mod contract;
 pub mod docker;
+mod docker_api;
 mod error;
 mod launch;
 mod observe;
 pub mod simulated;
+pub mod swarm;
 
 use std::{collections::HashMap, fmt, time::Duration};
 

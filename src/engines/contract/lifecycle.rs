@@ -193,6 +193,7 @@ pub async fn changes_wake(subject: &Subject) -> Verdict {
 pub async fn observe_many(subject: &Subject) -> Verdict {
     let (ended, _) = subject.run(&subject.spec(&[Step::Exit(4)])).await;
     let running = join_all((0..6).map(|_| async { subject.launch(&subject.spec(&[Step::AwaitTerm(0)])).await })).await;
+    join_all(running.iter().map(|handle| subject.running(handle))).await;
     let attempt = subject.spec(&[]).attempt;
     let missing = Handle { attempt, id: attempt.workload_name().to_string() };
     let all: Vec<_> = running.iter().chain([&ended, &missing]).cloned().collect();
