@@ -29,6 +29,7 @@ use crate::{
         docker::{DockerConfig, DockerEngine},
         kubernetes::{KubernetesConfig, KubernetesEngine},
         simulated::SimulatedEngine,
+        swarm::{SwarmConfig, SwarmEngine},
     },
     runner::EngineEntry,
     service::{Parts, Service},
@@ -152,6 +153,13 @@ fn make_engine(
             let engine = KubernetesEngine::connect(name, owner, settings)
                 .with_context(|| format!("[engines.{name}] cannot be used"))?;
             Ok(EngineEntry::new("kubernetes", Arc::new(engine)))
+        }
+        EngineKind::Swarm => {
+            let settings: SwarmConfig =
+                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let engine = SwarmEngine::connect(name, owner, settings)
+                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            Ok(EngineEntry::new("swarm", Arc::new(engine)))
         }
         EngineKind::Simulated => {
             anyhow::ensure!(config.settings.is_empty(), "[engines.{name}]: a simulated engine has no settings");

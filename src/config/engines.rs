@@ -17,6 +17,8 @@ pub enum EngineKind {
     Docker,
     /// A namespace of a Kubernetes cluster.
     Kubernetes,
+    /// Docker Swarm.
+    Swarm,
     /// One that only pretends, for demonstrations and tests.
     Simulated,
 }

@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod contract;
 pub mod docker;
+mod docker_api;
 #[cfg(target_os = "linux")]
 pub mod embedded;
 mod error;
@@ -15,6 +16,7 @@ pub mod kubernetes;
 mod launch;
 mod observe;
 pub mod simulated;
+pub mod swarm;
 
 use std::{collections::HashMap, fmt, time::Duration};
 

@@ -9,10 +9,10 @@ use futures::{
 };
 use tokio::time::sleep;
 
-use super::{DockerEngine, client::QUICK};
+use super::DockerEngine;
 use crate::{
     domain::{Clock, InstallationId, SystemClock, WorkloadName},
-    engines::{Change, label},
+    engines::{Change, docker_api::client::QUICK, label},
 };
 
 /// How long one stream lasts: a connection that is broken without a sign must not be waited on for ever.

@@ -13,15 +13,15 @@ use bollard::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{
-    DockerEngine,
-    client::{QUICK, SLOW},
-    errors::{self, classify, classify_start},
-    observe::{is_created, moment},
-    render::render,
-};
+use super::{DockerEngine, observe::is_created, render::render};
 use crate::engines::{
-    EngineError, EngineErrorKind, Handle, LaunchProgress, LaunchSpec, Persistence, PullPolicy, label,
+    EngineError, EngineErrorKind, Handle, LaunchProgress, LaunchSpec, Persistence, PullPolicy,
+    docker_api::{
+        client::{QUICK, SLOW},
+        errors::{self, classify, classify_start},
+        moment,
+    },
+    label,
 };
 
 /// How long a container may stand created and not started before its creator is taken for gone. Far longer than a

@@ -11,12 +11,14 @@ use futures::StreamExt;
 use secrecy::ExposeSecret;
 use std::io::Read;
 
-use super::{
-    DockerEngine,
-    client::{QUICK, SLOW},
-    errors::classify,
+use super::DockerEngine;
+use crate::engines::{
+    EngineError, EngineErrorKind, LaunchFile, Persistence,
+    docker_api::{
+        client::{QUICK, SLOW},
+        errors::classify,
+    },
 };
-use crate::engines::{EngineError, EngineErrorKind, LaunchFile, Persistence};
 
 /// More than any `/etc/passwd` has.
 const PASSWD_BYTES: usize = 1 << 20;

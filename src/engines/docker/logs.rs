@@ -2,22 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bollard::{container::LogOutput, errors::Error, query_parameters::LogsOptions};
-use bytes::{Buf, Bytes};
+use bollard::{container::LogOutput, errors::Error};
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
 use tokio::time::timeout;
 
-use super::{
+use crate::engines::docker_api::{
     client::{Client, QUICK},
     errors::{self, classify},
+    output::{Decoder, whole_output},
 };
-use crate::{
-    domain::Timestamp,
-    engines::{EngineError, LogFrame, LogSource, LogStream},
-};
+use crate::engines::{EngineError, LogFrame, LogStream};
 
 /// After so long without output it is asked whether the container has ended: the daemon's stream may not tell. Twice
 /// as long after each time that it had not, up to the longest.
@@ -37,7 +34,7 @@ pub(super) fn follow(client: Arc<Client>, container: String) -> LogStream {
         read: 0,
         patience: SILENCE,
         draining: false,
-        time: Timestamp::from_micros(0),
+        decoder: Decoder::default(),
     };
     stream::unfold(Some(first), |reader| async move {
         let mut reader = reader?;
@@ -60,8 +57,7 @@ struct Reader {
     patience: Duration,
     /// Whether the container has ended and its output is read to the end, no longer followed.
     draining: bool,
-    /// The last frame's time, for a frame that has none.
-    time: Timestamp,
+    decoder: Decoder,
 }
 
 impl Reader {
@@ -87,7 +83,7 @@ impl Reader {
                 Ok(Some(output)) => {
                     self.read += 1;
                     self.patience = SILENCE;
-                    if let Some(frame) = self.frame(output?) {
+                    if let Some(frame) = self.decoder.decode(output?) {
                         return Ok(Some(frame));
                     }
                 }
@@ -97,7 +93,7 @@ impl Reader {
                     let Some(frames) = &mut self.frames else { continue };
                     if let Ok(Some(output)) = timeout(TAIL, frames.next()).await {
                         self.read += 1;
-                        if let Some(frame) = self.frame(output?) {
+                        if let Some(frame) = self.decoder.decode(output?) {
                             return Ok(Some(frame));
                         }
                     } else {
@@ -114,20 +110,6 @@ impl Reader {
         let found = client.inspect(container).await?;
         Ok(found.and_then(|found| found.state).is_none_or(|state| state.running != Some(true)))
     }
-
-    /// Takes the time off the front of a frame. The daemon writes it before each part of a split line as well.
-    fn frame(&mut self, output: LogOutput) -> Option<LogFrame> {
-        let (source, mut bytes) = match output {
-            LogOutput::StdErr { message } => (LogSource::Stderr, message),
-            LogOutput::StdOut { message } | LogOutput::Console { message } => (LogSource::Stdout, message),
-            LogOutput::StdIn { .. } => return None,
-        };
-        if let Some((time, length)) = leading_time(&bytes) {
-            self.time = time;
-            bytes.advance(length);
-        }
-        (!bytes.is_empty()).then_some(LogFrame { time: self.time, source, bytes })
-    }
 }
 
 async fn open(
@@ -135,36 +117,7 @@ async fn open(
     container: &str,
     follow: bool,
 ) -> Result<impl Stream<Item = Result<LogOutput, Error>> + Send + use<>, Error> {
-    let options = LogsOptions {
-        follow,
-        stdout: true,
-        stderr: true,
-        timestamps: true,
-        tail: "all".to_owned(),
-        ..Default::default()
-    };
     // The first answer may wait for the first output.
     let docker = client.docker(QUICK).await?.with_timeout(Duration::from_secs(365 * 86_400));
-    Ok(docker.logs(container, Some(options)))
-}
-
-/// The time that a frame begins with, and how many bytes that and the space behind it take.
-fn leading_time(bytes: &Bytes) -> Option<(Timestamp, usize)> {
-    let space = bytes.iter().take(40).position(|byte| *byte == b' ')?;
-    let time = Timestamp::parse(std::str::from_utf8(&bytes[..space]).ok()?).ok()?;
-    Some((time, space + 1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_is_told_from_text() {
-        let frame = Bytes::from_static(b"2026-01-31T07:00:00.123456789Z 2026 was fine\n");
-        let (time, length) = leading_time(&frame).unwrap();
-        assert_eq!(time.to_string(), "2026-01-31T07:00:00.123456Z");
-        assert_eq!(&frame[length..], b"2026 was fine\n");
-        assert_eq!(leading_time(&Bytes::from_static(b"no time here")), None);
-    }
+    Ok(docker.logs(container, Some(whole_output(follow))))
 }

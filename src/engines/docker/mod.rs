@@ -7,9 +7,7 @@
 //! target below `info`.
 
 mod changes;
-mod client;
 mod ensure;
-mod errors;
 mod files;
 mod logs;
 mod observe;
@@ -19,14 +17,12 @@ mod stop;
 
 use std::{
     collections::HashMap,
-    env, fmt,
-    path::Path,
+    fmt,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use bollard::models::SystemVersion;
 use futures::stream::BoxStream;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
@@ -35,9 +31,9 @@ use tokio::sync::Semaphore;
 use super::{
     Capabilities, Change, Engine, EngineError, EngineHealth, Found, Handle, LaunchProgress, LaunchSpec, LogStream,
     Observation,
+    docker_api::client::{Client, usual_address},
 };
 use crate::domain::{AttemptId, InstallationId, Timestamp};
-use client::Client;
 
 /// How a Docker or Podman daemon is reached and used.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -84,18 +80,7 @@ impl Default for DockerConfig {
 impl DockerConfig {
     /// The address to use.
     fn address(&self) -> String {
-        let runtime = env::var("XDG_RUNTIME_DIR").unwrap_or_else(|_| "/run/user/0".to_owned());
-        let usual = [
-            "/var/run/docker.sock".to_owned(),
-            format!("{runtime}/docker.sock"),
-            format!("{runtime}/podman/podman.sock"),
-            "/run/podman/podman.sock".to_owned(),
-        ];
-        self.host
-            .clone()
-            .or_else(|| env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()))
-            .or_else(|| usual.iter().find(|path| Path::new(path).exists()).map(|path| format!("unix://{path}")))
-            .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+        self.host.clone().unwrap_or_else(usual_address)
     }
 }
 
@@ -196,23 +181,8 @@ impl Engine for DockerEngine {
     }
 
     async fn probe(&self) -> EngineHealth {
-        match self.client.call(Duration::from_secs(5), |docker| async move { docker.version().await }).await {
-            Ok(version) => EngineHealth { reachable: true, version: Some(describe(version)), detail: None },
-            Err(error) => {
-                let error = errors::classify("ask the daemon for its version", error);
-                EngineHealth { reachable: false, version: None, detail: Some(error.detail) }
-            }
-        }
+        self.client.health().await
     }
-}
-
-/// Like `Docker 20.10.24 (API 1.41)`.
-fn describe(version: SystemVersion) -> String {
-    let podman = version.components.iter().flatten().any(|component| component.name.contains("Podman"));
-    let name = if podman { "Podman" } else { "Docker" };
-    let unknown = || "?".to_owned();
-    let (number, api) = (version.version.unwrap_or_else(unknown), version.api_version.unwrap_or_else(unknown));
-    format!("{name} {number} (API {api})")
 }
 
 /// One turn at a time for each attempt.

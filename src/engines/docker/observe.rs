@@ -6,7 +6,6 @@ use std::{
 };
 
 use bollard::{
-    container::LogOutput,
     errors::Error,
     models::{
         ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
@@ -16,14 +15,19 @@ use bollard::{
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::{
-    DockerEngine,
-    client::QUICK,
-    errors::{self, classify},
-};
+use super::DockerEngine;
 use crate::{
     domain::{AttemptId, Timestamp, WaitReason, WorkloadName},
-    engines::{EngineError, Exit, Found, Handle, LaunchFailure, Observation, WorkloadPhase, label},
+    engines::{
+        EngineError, Exit, Found, Handle, LaunchFailure, Observation, WorkloadPhase,
+        docker_api::{
+            client::QUICK,
+            errors::{self, classify},
+            moment,
+            output::complaint_of_init,
+        },
+        label,
+    },
 };
 
 /// Up to so many containers are inspected one by one; for more, a list tells first which of them have changed.
@@ -143,10 +147,7 @@ impl DockerEngine {
             .client
             .call(QUICK, |docker| async move { docker.logs(container, Some(options)).next().await.transpose() })
             .await?;
-        let line = last.map(LogOutput::into_bytes).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
-        let of_init = line.starts_with("[FATAL tini (") || line.contains("(catatonit:");
-        Ok((of_init && line.contains("exec") && line.contains("failed")).then(|| line.trim().to_owned()))
+        Ok(last.and_then(|line| complaint_of_init(&line.into_bytes())))
     }
 
     /// When the daemon was started: it makes its default bridge anew then, unless it kept containers running
@@ -187,11 +188,6 @@ impl DockerEngine {
             }
         }
     }
-}
-
-/// A point in time as the daemon writes it; `None` for its zero, which means never.
-pub(super) fn moment(text: Option<&str>) -> Option<Timestamp> {
-    text.and_then(|text| Timestamp::parse(text).ok()).filter(|moment| moment.as_micros() > 0)
 }
 
 /// Whether the container stands as `create` has left it.

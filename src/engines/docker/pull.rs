@@ -2,15 +2,20 @@
 
 use std::{pin::pin, time::Duration};
 
-use bollard::{auth::DockerCredentials, errors::Error, query_parameters::CreateImageOptions};
+use bollard::{errors::Error, query_parameters::CreateImageOptions};
 use futures::StreamExt;
-use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
-use super::{DockerEngine, client::QUICK, errors::classify_pull};
+use super::DockerEngine;
 use crate::{
     domain::WaitReason,
-    engines::{EngineError, EngineErrorKind, LaunchProgress, LaunchSpec, Persistence},
+    engines::{
+        EngineError, EngineErrorKind, LaunchProgress, LaunchSpec, Persistence,
+        docker_api::{
+            client::{QUICK, login},
+            errors::classify_pull,
+        },
+    },
 };
 
 impl DockerEngine {
@@ -34,12 +39,7 @@ impl DockerEngine {
         let _permit = self.pulls.acquire().await;
         let idle = Duration::from_secs(self.config.pull_idle_seconds.max(1));
         let options = CreateImageOptions { from_image: Some(with_tag(&spec.image)), ..Default::default() };
-        let login = spec.credentials.as_ref().map(|credentials| DockerCredentials {
-            username: Some(credentials.username.clone()),
-            password: Some(credentials.password.expose_secret().to_owned()),
-            serveraddress: Some(credentials.server.clone()),
-            ..Default::default()
-        });
+        let login = spec.credentials.as_ref().map(login);
         // The first answer comes only when the registry has been asked.
         let docker = self.client.docker(QUICK).await?.with_timeout(idle);
         let mut steps = pin!(docker.create_image(Some(options), None, login));

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bollard::query_parameters::{RemoveContainerOptions, StopContainerOptions};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    DockerEngine,
-    client::{QUICK, SLOW},
-    ensure::never_started,
-    errors::{self, classify},
+use super::{DockerEngine, ensure::never_started};
+use crate::engines::{
+    EngineError, EngineErrorKind, Handle, Persistence,
+    docker_api::{
+        client::{QUICK, SLOW},
+        errors::{self, classify},
+    },
 };
-use crate::engines::{EngineError, EngineErrorKind, Handle, Persistence};
 
 impl DockerEngine {
     pub(super) async fn stop_container(&self, handle: &Handle, grace: Duration) -> Result<(), EngineError> {

@@ -1,30 +1,38 @@
 //! One daemon behind bollard: connected when first needed, and anew after it was away.
 
 use std::{
+    env,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error, models::ContainerInspectResponse};
+use bollard::{
+    API_DEFAULT_VERSION, BollardRequest, Docker,
+    auth::DockerCredentials,
+    errors::Error,
+    models::{ContainerInspectResponse, SystemVersion},
+};
+use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
 
 use super::errors;
-use crate::engines::{EngineError, EngineErrorKind, Persistence};
+use crate::engines::{Credentials, EngineError, EngineErrorKind, EngineHealth, Persistence};
 
 /// For answers that the daemon gives from memory, or after it has finished what it is doing with the container.
-pub(super) const QUICK: Duration = Duration::from_secs(30);
+pub(in crate::engines) const QUICK: Duration = Duration::from_secs(30);
 /// For work like creating and starting.
-pub(super) const SLOW: Duration = Duration::from_secs(120);
+pub(in crate::engines) const SLOW: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::engines) struct Client {
     address: String,
     /// `None` until the daemon has answered, and again after it has not.
     docker: Mutex<Option<Docker>>,
 }
 
 impl Client {
-    pub(super) fn new(address: String) -> Result<Self, EngineError> {
+    pub(in crate::engines) fn new(address: String) -> Result<Self, EngineError> {
         if ["unix://", "tcp://", "http://"].iter().any(|scheme| address.starts_with(scheme)) {
             return Ok(Self { address, docker: Mutex::new(None) });
         }
@@ -36,12 +44,16 @@ impl Client {
         ))
     }
 
-    pub(super) fn address(&self) -> &str {
+    pub(in crate::engines) fn address(&self) -> &str {
         &self.address
     }
 
     /// Makes one request, in at most this time, answer's body included.
-    pub(super) async fn call<T, R>(&self, limit: Duration, request: impl FnOnce(Docker) -> R) -> Result<T, Error>
+    pub(in crate::engines) async fn call<T, R>(
+        &self,
+        limit: Duration,
+        request: impl FnOnce(Docker) -> R,
+    ) -> Result<T, Error>
     where
         R: Future<Output = Result<T, Error>>,
     {
@@ -55,7 +67,7 @@ impl Client {
 
     /// A client whose requests get their first answer within this time. For streams; everything else uses
     /// [`call`](Self::call).
-    pub(super) async fn docker(&self, limit: Duration) -> Result<Docker, Error> {
+    pub(in crate::engines) async fn docker(&self, limit: Duration) -> Result<Docker, Error> {
         let known = self.slot().clone();
         let docker = if let Some(docker) = known {
             docker
@@ -67,8 +79,19 @@ impl Client {
         Ok(docker.with_timeout(limit))
     }
 
+    /// Whether the daemon answers, and as what.
+    pub(in crate::engines) async fn health(&self) -> EngineHealth {
+        match self.call(Duration::from_secs(5), |docker| async move { docker.version().await }).await {
+            Ok(version) => EngineHealth { reachable: true, version: Some(describe(version)), detail: None },
+            Err(error) => {
+                let error = errors::classify("ask the daemon for its version", error);
+                EngineHealth { reachable: false, version: None, detail: Some(error.detail) }
+            }
+        }
+    }
+
     /// Everything about one container; `None` when the daemon has none.
-    pub(super) async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Error> {
+    pub(in crate::engines) async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Error> {
         let mut tries = 0;
         loop {
             match self.call(QUICK, |docker| async move { docker.inspect_container(container, None).await }).await {
@@ -96,6 +119,41 @@ impl Client {
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
         self.docker.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the daemon is when nobody says: `DOCKER_HOST`, else the first of the usual sockets that is there.
+pub(in crate::engines) fn usual_address() -> String {
+    let runtime = env::var("XDG_RUNTIME_DIR").unwrap_or_else(|_| "/run/user/0".to_owned());
+    let usual = [
+        "/var/run/docker.sock".to_owned(),
+        format!("{runtime}/docker.sock"),
+        format!("{runtime}/podman/podman.sock"),
+        "/run/podman/podman.sock".to_owned(),
+    ];
+    env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty())
+        .or_else(|| usual.iter().find(|path| Path::new(path).exists()).map(|path| format!("unix://{path}")))
+        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+}
+
+/// A registry's login as the daemon takes it.
+pub(in crate::engines) fn login(credentials: &Credentials) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(credentials.username.clone()),
+        password: Some(credentials.password.expose_secret().to_owned()),
+        serveraddress: Some(credentials.server.clone()),
+        ..Default::default()
+    }
+}
+
+/// Like `Docker 20.10.24 (API 1.41)`.
+fn describe(version: SystemVersion) -> String {
+    let podman = version.components.iter().flatten().any(|component| component.name.contains("Podman"));
+    let name = if podman { "Podman" } else { "Docker" };
+    let unknown = || "?".to_owned();
+    let (number, api) = (version.version.unwrap_or_else(unknown), version.api_version.unwrap_or_else(unknown));
+    format!("{name} {number} (API {api})")
 }
 
 /// The daemon reads the login as URL-safe base64 and takes it for none when it cannot; bollard writes the other

@@ -5,7 +5,7 @@ use bollard::errors::Error;
 use crate::engines::{EngineError, EngineErrorKind as Kind, Persistence};
 
 /// The daemon's answer, if it gave one.
-pub(super) fn status(error: &Error) -> Option<u16> {
+pub(in crate::engines) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
@@ -13,7 +13,7 @@ pub(super) fn status(error: &Error) -> Option<u16> {
 }
 
 /// The daemon's words, or the client's.
-pub(super) fn words(error: &Error) -> String {
+pub(in crate::engines) fn words(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         Error::DockerStreamError { error } => error.trim().to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn words(error: &Error) -> String {
 }
 
 /// Whether nothing is known of what the daemon did with the request.
-pub(super) fn is_unreachable(error: &Error) -> bool {
+pub(in crate::engines) fn is_unreachable(error: &Error) -> bool {
     matches!(
         error,
         Error::RequestTimeoutError
@@ -45,7 +45,7 @@ pub(super) fn is_unreachable(error: &Error) -> bool {
 }
 
 /// The error of a call that is neither about an image's pull nor about a container's first start.
-pub(super) fn classify(operation: &'static str, error: Error) -> EngineError {
+pub(in crate::engines) fn classify(operation: &'static str, error: Error) -> EngineError {
     let text = words(&error);
     let (kind, persistence) = if is_unreachable(&error) {
         (Kind::Unreachable, Persistence::Unreachable)
@@ -54,7 +54,7 @@ pub(super) fn classify(operation: &'static str, error: Error) -> EngineError {
             Some(_) if has(&text, &["no space left", "cannot allocate memory", "resource temporarily unavailable"]) => {
                 (Kind::NoCapacity, Persistence::Temporary)
             }
-            _ if has(&text, &["invalid reference format", "invalid image name"]) => {
+            _ if has(&text, &["invalid reference format", "invalid image name", "is not a valid repository/tag"]) => {
                 (Kind::ImageInvalid, Persistence::Permanent)
             }
             Some(404) if is_missing_image(&text) => (Kind::ImageNotFound, Persistence::Permanent),
@@ -63,6 +63,8 @@ pub(super) fn classify(operation: &'static str, error: Error) -> EngineError {
             Some(400 | 404 | 422) => (Kind::Rejected, Persistence::Permanent),
             Some(401 | 403) => (Kind::Unauthorized, Persistence::Permanent),
             Some(409) => (Kind::Conflict, Persistence::Permanent),
+            // No manager of the swarm, or none that leads.
+            Some(503) => (Kind::Unreachable, Persistence::Unreachable),
             Some(501) => (Kind::Unsupported, Persistence::Permanent),
             _ => (Kind::Internal, Persistence::Temporary),
         }
@@ -71,7 +73,7 @@ pub(super) fn classify(operation: &'static str, error: Error) -> EngineError {
 }
 
 /// The error of a pull.
-pub(super) fn classify_pull(image: &str, error: Error) -> EngineError {
+pub(in crate::engines) fn classify_pull(image: &str, error: Error) -> EngineError {
     let operation = "pull the image";
     if is_unreachable(&error) {
         return classify(operation, error);
@@ -82,7 +84,7 @@ pub(super) fn classify_pull(image: &str, error: Error) -> EngineError {
 }
 
 /// Reads what a registry, or the daemon on its behalf, says about a failed pull.
-pub(super) fn pull_failure(text: &str) -> (Kind, Persistence) {
+pub(in crate::engines) fn pull_failure(text: &str) -> (Kind, Persistence) {
     let rules: [(&[&str], Kind, Persistence); 6] = [
         (&["toomanyrequests", "too many requests", "rate limit"], Kind::ImagePull, Persistence::Temporary),
         (&["no space left"], Kind::NoCapacity, Persistence::Temporary),
@@ -120,7 +122,7 @@ pub(super) fn pull_failure(text: &str) -> (Kind, Persistence) {
 }
 
 /// The error of a container's start.
-pub(super) fn classify_start(error: Error) -> EngineError {
+pub(in crate::engines) fn classify_start(error: Error) -> EngineError {
     let text = words(&error);
     if status(&error).is_some() && is_missing_command(&text) {
         return finish(Kind::CommandNotFound, Persistence::Permanent, "start the container", &text, error);
@@ -135,17 +137,17 @@ pub(super) fn classify_start(error: Error) -> EngineError {
 }
 
 /// Whether a create was refused because there is no such image yet.
-pub(super) fn is_missing_image(text: &str) -> bool {
+pub(in crate::engines) fn is_missing_image(text: &str) -> bool {
     has(text, &["no such image", "image not known", "unable to find image"])
 }
 
 /// Whether a create was refused because there is a container of this name. Podman says so with status 500.
-pub(super) fn is_name_taken(error: &Error) -> bool {
+pub(in crate::engines) fn is_name_taken(error: &Error) -> bool {
     status(error) == Some(409) || status(error) == Some(500) && has(&words(error), &["already in use"])
 }
 
 /// Whether the container's command cannot be executed.
-pub(super) fn is_missing_command(text: &str) -> bool {
+pub(in crate::engines) fn is_missing_command(text: &str) -> bool {
     has(text, &["executable file not found", "exec format error"])
         || has(text, &["exec: ", "exec ", "starting container process"])
             && has(text, &["no such file or directory", "permission denied", "is a directory", "not a directory"])
