@@ -20,9 +20,9 @@ HERE = Path(__file__).resolve().parent
 GENERATED = HERE / "generated"
 STYLES = ("poll", "callback", "async")
 
-TOKEN_ACTIVITY = "GetToken"
-TOKEN_FROM_VAULT = "activity('GetToken').output.value"
-TOKEN_FROM_PARAMETER = "pipeline().parameters.token"
+VAULT_ACTIVITY = "GetToken"
+FROM_VAULT = "activity('GetToken').output.value"
+FROM_PARAMETER = "pipeline().parameters.token"
 VAULT_PARAMETERS = ("keyVaultUrl", "tokenSecretName")
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
@@ -41,11 +41,11 @@ Json = Any
 
 def with_token_parameter(pipeline: Json) -> Json:
     """The pipeline with the token as a secure parameter instead of a secret in Key Vault."""
-    pipeline = json.loads(json.dumps(pipeline).replace(TOKEN_FROM_VAULT, TOKEN_FROM_PARAMETER))
+    pipeline = json.loads(json.dumps(pipeline).replace(FROM_VAULT, FROM_PARAMETER))
     properties = pipeline["properties"]
-    properties["activities"] = [each for each in properties["activities"] if each["name"] != TOKEN_ACTIVITY]
+    properties["activities"] = [each for each in properties["activities"] if each["name"] != VAULT_ACTIVITY]
     for activity in properties["activities"]:
-        activity["dependsOn"] = [each for each in activity["dependsOn"] if each["activity"] != TOKEN_ACTIVITY]
+        activity["dependsOn"] = [each for each in activity["dependsOn"] if each["activity"] != VAULT_ACTIVITY]
     for name in VAULT_PARAMETERS:
         del properties["parameters"][name]
     properties["parameters"]["token"] = {"type": "SecureString"}

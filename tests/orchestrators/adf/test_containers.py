@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import pytest
+
 from adf.conftest import Azure
 from adf.support.service import Service
 from adf.support.templates import STYLES
@@ -29,9 +29,7 @@ def container(script: str) -> dict[str, Any]:
 
 @with_docker
 @each_style
-def test_a_container_gets_its_parameters_and_its_output_comes_back(
-    style: str, azure: Azure, service: Service
-) -> None:
+def test_a_container_gets_its_parameters_and_its_output_comes_back(style: str, azure: Azure, service: Service) -> None:
     script = 'echo "::haulier:$HAULIER_REPORT:{\\"output\\": {\\"got\\": $HAULIER_PARAMETERS}}"'
     run = azure.run(style, service.make_job(**container(script)), jobParameters={"day": "2026-01-31"})
     assert run.return_value is not None, run.failure
@@ -47,12 +45,21 @@ def test_a_containers_exit_code_comes_back(style: str, azure: Azure, service: Se
     assert "7" in run.failure["message"]
 
 
+@with_docker
 @each_style
-def test_the_largest_parameters_and_output_pass(style: str, azure: Azure, service: Service) -> None:
-    job = service.make_job("report=" + json.dumps({"output": "o" * LARGEST}))
-    run = azure.run(style, job, jobParameters={"text": "p" * LARGEST})
+def test_the_largest_output_comes_back(style: str, azure: Azure, service: Service) -> None:
+    output = f'"$(head -c {LARGEST} /dev/zero | tr "\\0" o)"'
+    script = f"""printf '::haulier:%s:{{"output": "%s"}}\\n' "$HAULIER_REPORT" {output}"""
+    run = azure.run(style, service.make_job(**container(script)))
     assert run.return_value is not None, run.failure
     assert run.return_value["output"] == "o" * LARGEST
+
+
+@each_style
+def test_the_largest_parameters_pass(style: str, azure: Azure, service: Service) -> None:
+    job = service.make_job()
+    run = azure.run(style, job, jobParameters={"text": "p" * LARGEST})
+    assert run.status == "Succeeded", run.failure
     assert service.ask("GET", f"/runs/{service.run(job)['id']}")["parameters"] == {"text": "p" * LARGEST}
 
 

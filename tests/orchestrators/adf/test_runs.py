@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from adf.conftest import Azure
 from adf.support.service import Service
 from adf.support.templates import STYLES, VARIANTS
@@ -19,11 +20,11 @@ each_variant = pytest.mark.parametrize(("style", "by"), VARIANTS)
 @each_variant
 def test_the_output_is_returned(style: str, by: str, azure: Azure, service: Service) -> None:
     job = service.make_job("sleep=300ms", REPORT)
-    run = azure.run(style, job, by=by, jobParameters={"day": "2026-01-31", "odd": '"@{x}\'\\ é'}, timeoutSeconds=77)
+    run = azure.run(style, job, by=by, jobParameters={"day": "2026-01-31", "odd": "\"@{x}'\\ é"}, timeoutSeconds=77)
     assert (run.status, run.failure) == ("Succeeded", None)
     made = service.run(job)
     assert run.return_value == {"output": {"rows": 42}, "runId": made["id"]}
-    assert made["parameters"] == {"day": "2026-01-31", "odd": '"@{x}\'\\ é'}
+    assert made["parameters"] == {"day": "2026-01-31", "odd": "\"@{x}'\\ é"}
     assert made["timeout_seconds"] == 77
     assert made["abandon_after_seconds"] == (None if style == "callback" else 900)
     pipeline = {"poll": "HaulierPoll", "callback": "HaulierCallback", "async": "HaulierAsync"}[style]

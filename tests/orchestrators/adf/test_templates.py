@@ -7,9 +7,10 @@ import re
 from typing import Any
 
 import pytest
+from azure.mgmt.datafactory import models
+
 from adf.support.expressions import LONGEST_EXPRESSION
 from adf.support.templates import VARIANTS, all_activities, children, expressions, folder, pipeline
-from azure.mgmt.datafactory import models
 
 Json = dict[str, Any]
 

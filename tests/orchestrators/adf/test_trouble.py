@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
 from adf.conftest import Azure
 from adf.support.proxy import FlakyProxy
 from adf.support.service import Service
@@ -31,6 +32,8 @@ def test_answers_that_are_lost_make_no_second_run(
     run = azure.run(style, job, url=proxy.url)
     assert proxy.made == [fault] * times
     assert run.return_value == {"output": {"rows": 42}, "runId": service.run(job)["id"]}
+    follows = any("/await" in request.path for request in proxy.seen)
+    assert follows == (style == "async"), "poll asks by itself"
 
 
 @pytest.mark.parametrize("style", ["poll", "async"])
@@ -78,9 +81,7 @@ def test_the_link_works_with_and_without_the_token(brings: bool, azure: Azure, s
 
 @pytest.mark.parametrize("nests", [False, True])
 @pytest.mark.parametrize("report", [REPORT, 'report={"output": {"id": 1, "output": 2}}', "print=none"])
-def test_a_callbacks_output_is_found_wherever_it_is(
-    report: str, nests: bool, azure: Azure, service: Service
-) -> None:
+def test_a_callbacks_output_is_found_wherever_it_is(report: str, nests: bool, azure: Azure, service: Service) -> None:
     azure.caller.nests_callback = nests
     job = service.make_job(report)
     run = azure.run("callback", job)
@@ -146,7 +147,9 @@ def test_a_full_job_that_rejects_is_told(style: str, azure: Azure, service: Serv
 
 
 @each_style
-def test_a_service_that_is_down_fails_the_pipeline(style: str, azure: Azure, service: Service, proxy: FlakyProxy) -> None:
+def test_a_service_that_is_down_fails_the_pipeline(
+    style: str, azure: Azure, service: Service, proxy: FlakyProxy
+) -> None:
     proxy.fail("gone", ".", 1000)
     job = service.make_job()
     run = azure.run(style, job, url=proxy.url)

@@ -6,10 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_factory_testing_framework.models import DataFactoryElement
-from data_factory_testing_framework.state import ActivityResult, PipelineRunState, RunParameter, RunParameterType
+from data_factory_testing_framework.state import (
+    ActivityResult,
+    DependencyCondition,
+    PipelineRunState,
+    RunParameter,
+    RunParameterType,
+)
 
 LONGEST_EXPRESSION = 8192
 """In characters (Data Factory's limit)."""
+
+
+def text_of(expression: dict[str, str]) -> str:
+    """The text of an expression object. Return values have it under another name than all else."""
+    return expression["content"] if "content" in expression else expression["value"]
 
 
 @dataclass
@@ -41,7 +52,7 @@ class Scope:
         if not isinstance(value, dict):
             return value
         if value.get("type") == "Expression":
-            return self._evaluate(value.get("value", value.get("content")))
+            return self._evaluate(text_of(value))
         return {key: self.evaluate(each) for key, each in value.items()}
 
     def _evaluate(self, expression: str) -> Any:
@@ -49,7 +60,7 @@ class Scope:
         parameters = [RunParameter(RunParameterType.System, *item) for item in self.system.items()]
         parameters += [RunParameter(RunParameterType.Pipeline, *item) for item in self.parameters.items()]
         results = [
-            ActivityResult(name, result.status, result.output, result.error)
+            ActivityResult(name, DependencyCondition(result.status), result.output, result.error)
             for name, result in self.results.items()
             if result.status != "Skipped"
         ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .expressions import Result, Scope
@@ -90,7 +92,8 @@ class _Walk:
             case "WebActivity":
                 return self._web(activity, scope, deadline)
             case "WebHook":
-                return self._once(activity, scope.evaluate(properties), self._caller.web_hook)
+                evaluated = scope.evaluate(properties)
+                return self._once(activity, evaluated, partial(self._caller.web_hook, evaluated))
             case "Until":
                 return self._until(properties, scope)
             case "Switch":
@@ -106,14 +109,14 @@ class _Walk:
         policy = scope.evaluate(activity["policy"])
         for tries_left in range(policy["retry"], -1, -1):
             end = min(deadline, time.monotonic() + seconds_of(policy["timeout"]))
-            result = self._once(activity, properties, lambda properties, end=end: self._caller.web(properties, end))
+            result = self._once(activity, properties, partial(self._caller.web, properties, end))
             if result.status == "Succeeded" or time.monotonic() >= deadline or not tries_left:
                 break
         return result
 
-    def _once(self, activity: dict[str, Any], properties: dict[str, Any], perform: Any) -> Result:
+    def _once(self, activity: dict[str, Any], properties: dict[str, Any], perform: Callable[[], Result]) -> Result:
         try:
-            result = perform(properties)
+            result = perform()
         except ActivityFailedError as error:
             result = Result("Failed", {"executionDuration": 0}, error.error)
         policy = activity["policy"]

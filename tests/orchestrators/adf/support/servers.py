@@ -7,7 +7,7 @@ import threading
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass
@@ -78,7 +78,7 @@ class HttpServer:
     def answer(self, request: Request) -> Answer | None:
         """What a request gets; `None` drops the connection."""
 
-    def __enter__(self) -> HttpServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .expressions import text_of
 from .service import REPOSITORY
 
 FOLDER = REPOSITORY / "templates" / "adf"
@@ -51,5 +52,5 @@ def expressions(value: Any) -> list[str]:
     if not isinstance(value, dict):
         return []
     if value.get("type") == "Expression":
-        return [value.get("value", value.get("content"))]
+        return [text_of(value)]
     return [found for each in value.values() for found in expressions(each)]
