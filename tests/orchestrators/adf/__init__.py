@@ -1,0 +1,1 @@
+"""Runs the Data Factory templates against a real service, as Data Factory would."""
