@@ -48,6 +48,11 @@ impl Context {
         Self { global, out }
     }
 
+    /// Where the service is.
+    pub(super) fn url(&self) -> &str {
+        &self.global.url
+    }
+
     /// A client for the service.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let token = self.global.token.clone().filter(|token| !token.expose_secret().trim().is_empty());

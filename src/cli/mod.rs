@@ -1,5 +1,6 @@
 //! The command line: one file a command, output in [`output`], exit codes in [`exit`].
 
+mod adf;
 mod audit;
 mod cancel;
 mod completions;
@@ -93,6 +94,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Check the service, the token and the engines, and say what to do
     Doctor,
+    /// Print a pipeline for Azure Data Factory that runs a job
+    Adf(adf::AdfArgs),
     /// Print the API's OpenAPI document
     Openapi,
     /// Print completions for a shell
@@ -142,6 +145,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         #[cfg(target_os = "linux")]
         Command::Image(command) => image::run(context, command).await?,
         Command::Audit(args) => audit::run(context, args).await?,
+        Command::Adf(args) => adf::run(context, &args)?,
         Command::Openapi => openapi::run(context)?,
         Command::Completions(args) => completions::run(context, &args)?,
     }
