@@ -14,6 +14,7 @@ use haulier::{
         Engine, LaunchFailure, LaunchProgress, Persistence, WorkloadPhase,
         contract::{Dialect, NoFaults, Skipped, SlowImage, Step, Subject, eventually, run_case},
         docker::{DockerConfig, DockerEngine},
+        swarm::{SwarmConfig, SwarmEngine},
     },
 };
 
@@ -68,7 +69,7 @@ impl Drop for Daemon {
 }
 
 fn spawn(directory: &Path) -> Result<Child, String> {
-    let script = "mount -t tmpfs tmpfs /run && exec dockerd --data-root $0/data --exec-root $0/exec --pidfile $0/pid \
+    let script = "ip link set lo up && mount -t tmpfs tmpfs /run && exec dockerd --data-root $0/data --exec-root $0/exec --pidfile $0/pid \
         -H unix://$0/docker.sock >>$0/log 2>&1";
     Command::new("unshare")
         .args(["--net", "--mount", "sh", "-c", script])
@@ -155,4 +156,62 @@ async fn a_restart_of_the_daemon_is_not_the_scripts_failure() {
         Ok(())
     })
     .await;
+}
+
+/// The only node of a swarm, and its manager, dies under a run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_a_swarms_node_is_not_the_scripts_failure() {
+    let name = "a_restart_of_a_swarms_node_is_not_the_scripts_failure";
+    let mut daemon = match Daemon::start() {
+        Ok(daemon) => daemon,
+        Err(why) => return haulier::engines::contract::skipped(name, &why),
+    };
+    let made = match subject(&daemon).await {
+        Ok(docker) => swarm_of(&daemon, docker),
+        Err(why) => Err(why),
+    };
+    run_case(name, made, |subject| async move {
+        let own_failure = subject.run(&subject.spec(&[Step::Exit(137)])).await;
+        assert_eq!((own_failure.1.code, &own_failure.1.failure), (Some(137), &None));
+        let spec = subject.spec(&[Step::Print("started"), Step::AwaitTerm(0)]);
+        let handle = subject.launch(&spec).await;
+        subject.running(&handle).await;
+
+        daemon.kill().await;
+        let error = subject.engine.observe(std::slice::from_ref(&handle)).await.unwrap_err();
+        assert_eq!(error.persistence, Persistence::Unreachable, "{error}");
+        let error = subject.engine.ensure(&spec, &LaunchProgress::new().0).await.unwrap_err();
+        assert_eq!(error.persistence, Persistence::Unreachable, "{error}");
+
+        daemon.start_again();
+        eventually("the manager is back", || async { subject.engine.probe().await.reachable.then_some(()) }).await;
+        let exit = subject.end(&handle).await;
+        assert!(matches!(exit.failure, Some(LaunchFailure::Interrupted(_))), "{exit:?}");
+        // Adopted, and not run again.
+        assert_eq!(subject.launch(&spec).await, handle);
+        assert_eq!(subject.end(&handle).await, exit);
+        assert_eq!(subject.end(&own_failure.0).await.failure, None);
+        for found in subject.engine.list().await.unwrap() {
+            subject.engine.remove(&found.handle).await.unwrap();
+        }
+        drop(daemon);
+        Ok(())
+    })
+    .await;
+}
+
+/// Makes a swarm of the daemon.
+fn swarm_of(daemon: &Daemon, docker: Subject) -> Result<Subject, String> {
+    let init = ["-H", &daemon.host(), "swarm", "init", "--advertise-addr", "127.0.0.1"];
+    let output = Command::new("docker").args(init).output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("no swarm can be made: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let engine = |owner| -> Arc<dyn Engine> {
+        let config = SwarmConfig { host: Some(daemon.host()), ..SwarmConfig::default() };
+        Arc::new(SwarmEngine::connect("own", owner, config).expect("the address is right"))
+    };
+    let (owner, stranger_id) = (docker.owner, docker.stranger_id);
+    let name = "a swarm of its own";
+    Ok(Subject { name, engine: engine(owner), other: engine(owner), stranger: engine(stranger_id), ..docker })
 }

@@ -28,6 +28,7 @@ use crate::{
     engines::{
         docker::{DockerConfig, DockerEngine},
         kubernetes::{KubernetesConfig, KubernetesEngine},
+        nomad::{NomadConfig, NomadEngine},
         simulated::SimulatedEngine,
         swarm::{SwarmConfig, SwarmEngine},
     },
@@ -160,6 +161,13 @@ fn make_engine(
             let engine = SwarmEngine::connect(name, owner, settings)
                 .with_context(|| format!("[engines.{name}] cannot be used"))?;
             Ok(EngineEntry::new("swarm", Arc::new(engine)))
+        }
+        EngineKind::Nomad => {
+            let settings: NomadConfig =
+                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let engine = NomadEngine::connect(name, owner, settings)
+                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            Ok(EngineEntry::new("nomad", Arc::new(engine)))
         }
         EngineKind::Simulated => {
             anyhow::ensure!(config.settings.is_empty(), "[engines.{name}]: a simulated engine has no settings");

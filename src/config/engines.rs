@@ -19,6 +19,8 @@ pub enum EngineKind {
     Kubernetes,
     /// Docker Swarm.
     Swarm,
+    /// HashiCorp Nomad.
+    Nomad,
     /// One that only pretends, for demonstrations and tests.
     Simulated,
 }

@@ -14,6 +14,7 @@ mod error;
 pub mod images;
 pub mod kubernetes;
 mod launch;
+pub mod nomad;
 mod observe;
 pub mod simulated;
 pub mod swarm;

@@ -1,0 +1,127 @@
+//! Launching exactly once, trying again, ending, removing.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    NomadEngine,
+    client::Refusal,
+    render::{render, variable, variable_path},
+    types::Job,
+};
+use crate::engines::{EngineError, EngineErrorKind, Handle, LaunchSpec, Persistence, label};
+
+/// As much as a variable holds.
+const LARGEST: usize = 60_000;
+/// The meta key that makes a new version of a job that is tried again.
+const TRY: &str = "haulier.try";
+
+impl NomadEngine {
+    /// Registers the job if there is none: only one of many who try at once succeeds.
+    pub(super) async fn ensure_job(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
+        if let Some(variable) = variable(spec) {
+            self.keep_secrets(spec, &variable).await?;
+        }
+        let body = json!({"Job": render(spec, &self.config), "EnforceIndex": true, "JobModifyIndex": 0});
+        match self.client.call("register the job", Method::POST, "/v1/jobs", Some(&body)).await {
+            Ok(()) => Ok(Handle { attempt: spec.attempt, id: spec.name().to_string() }),
+            Err(refusal) if is_taken(&refusal) => self.adopt(spec).await,
+            Err(refusal) => Err(refusal.error),
+        }
+    }
+
+    async fn keep_secrets(&self, spec: &LaunchSpec, variable: &Value) -> Result<(), EngineError> {
+        let operation = "store the secret files";
+        let reject = |kind, text: &str| Err(EngineError::new(kind, Persistence::Permanent, operation, text));
+        if !self.config.variables {
+            return reject(
+                EngineErrorKind::Unsupported,
+                "this Nomad has no Variables (they come with 1.4), so there is no place for secret files: give them as environment variables",
+            );
+        }
+        if variable.to_string().len() > LARGEST {
+            return reject(
+                EngineErrorKind::Rejected,
+                "the secret files are larger than a Nomad variable (64 KiB, as base64): fetch them in the script",
+            );
+        }
+        let path = format!("/v1/var/{}?cas=0", variable_path(spec.name().as_str()));
+        match self.client.call(operation, Method::PUT, &path, Some(variable)).await {
+            // An earlier call has come as far as this.
+            Err(Refusal { status: Some(StatusCode::CONFLICT), .. }) | Ok(()) => Ok(()),
+            Err(refusal) => Err(refusal.error),
+        }
+    }
+
+    /// Takes over the job that has our name, if it is ours.
+    async fn adopt(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
+        let operation = "adopt the job";
+        let name = spec.name();
+        let Some(job) = self.client.get::<Job>(operation, &format!("/v1/job/{name}")).await? else {
+            let text = format!("`{name}` is being removed: try again");
+            return Err(EngineError::new(EngineErrorKind::Internal, Persistence::Temporary, operation, text));
+        };
+        let meta = job.meta.unwrap_or_default();
+        let ours = spec
+            .labels()
+            .into_iter()
+            .filter(|(name, _)| [label::OWNER, label::RUN, label::ATTEMPT].contains(name))
+            .all(|(name, value)| meta.get(name) == Some(&value));
+        if ours {
+            return Ok(Handle { attempt: spec.attempt, id: name.to_string() });
+        }
+        let text = format!("there is a job `{name}` that this installation did not make: purge it");
+        Err(EngineError::new(EngineErrorKind::Conflict, Persistence::Permanent, operation, text))
+    }
+
+    /// Makes a new version of a job whose every allocation has failed before it could run. It is refused if the job
+    /// has changed since it was read.
+    pub(super) async fn try_again(&self, id: &str) -> Result<(), EngineError> {
+        let operation = "try the job again";
+        let Some(mut job) = self.client.get::<Value>(operation, &format!("/v1/job/{id}")).await? else {
+            return Ok(());
+        };
+        if job["Stop"] == json!(true) {
+            return Ok(());
+        }
+        let index = job["JobModifyIndex"].clone();
+        let tries = job["Version"].as_u64().unwrap_or_default() + 1;
+        job["Meta"][TRY] = json!(tries.to_string());
+        let body = json!({"Job": job, "EnforceIndex": true, "JobModifyIndex": index});
+        match self.client.call(operation, Method::POST, "/v1/jobs", Some(&body)).await {
+            Err(refusal) if is_taken(&refusal) => Ok(()),
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Deregisters it: its task is ended as by its grace, and its record stays.
+    pub(super) async fn stop_job(&self, handle: &Handle) -> Result<(), EngineError> {
+        let path = format!("/v1/job/{}", handle.id);
+        match self.client.get::<Job>("read the job", &path).await? {
+            None | Some(Job { stop: true, .. }) => Ok(()),
+            Some(_) => Ok(self.client.call("stop the job", Method::DELETE, &path, None).await?),
+        }
+    }
+
+    pub(super) async fn remove_job(&self, handle: &Handle) -> Result<(), EngineError> {
+        let path = format!("/v1/job/{}", handle.id);
+        // Nomad would note the removal of what is not there as well.
+        if self.client.get::<Job>("read the job", &path).await?.is_some() {
+            let path = format!("{path}?purge=true");
+            self.client.call("purge the job", Method::DELETE, &path, None).await?;
+        }
+        if self.config.variables {
+            let path = format!("/v1/var/{}", variable_path(&handle.id));
+            match self.client.call("remove the secret files", Method::DELETE, &path, None).await {
+                Err(Refusal { status: Some(StatusCode::NOT_FOUND), .. }) => {}
+                answer => answer?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a registration was refused because the job is not as it was expected to be.
+fn is_taken(refusal: &Refusal) -> bool {
+    refusal.words.contains("Enforcing job modify index")
+}

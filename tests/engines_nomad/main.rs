@@ -1,0 +1,128 @@
+//! The engine contract on Nomad: on the agent that `HAULIER_TEST_NOMAD_ADDR` names, with the token of
+//! `HAULIER_TEST_NOMAD_TOKEN`; else on an agent of the test's own, which answers as a real one was recorded to, and
+//! runs real containers.
+
+#[path = "../gate/mod.rs"]
+mod gate;
+mod node;
+mod recorded;
+mod server;
+mod world;
+
+use std::{env, io::Write, sync::Arc};
+
+use async_trait::async_trait;
+use gate::{Gate, Target};
+use haulier::{
+    domain::InstallationId,
+    engine_contract,
+    engines::{
+        Credentials, Engine, Handle,
+        contract::{Dialect, Faults, SlowImage, Subject, Verdict},
+        nomad::{NomadConfig, NomadEngine},
+    },
+};
+use serde_json::Value;
+use server::Server;
+
+engine_contract!(nomad_contract, nomad);
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| format!("{name} is not set: eval \"$(tests/support/infra)\""))
+}
+
+async fn nomad() -> Result<Subject, String> {
+    // No other provider is ever installed, so a second installation is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let real = env::var("HAULIER_TEST_NOMAD_ADDR").ok();
+    let (address, token, server) = match &real {
+        Some(address) => {
+            let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
+            (address, env::var("HAULIER_TEST_NOMAD_TOKEN").unwrap_or_default(), None)
+        }
+        None => {
+            let server = Server::start(&variable("HAULIER_TEST_DOCKER_HOST")?).await;
+            (server.address.to_string(), server.token.clone(), Some(server))
+        }
+    };
+    let gate = Gate::to(Target::Tcp(address.clone())).await;
+    let mut token_file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    writeln!(token_file, "{token}").map_err(|error| error.to_string())?;
+    let config = NomadConfig {
+        address: Some(format!("http://{}", gate.address)),
+        token_file: (!token.is_empty()).then(|| token_file.path().to_owned()),
+        // A real node's processors are whatever they are.
+        cpu_mhz: server.is_some().then_some(1000),
+        log_file_mb: 16,
+        ..NomadConfig::default()
+    };
+    let engine = |owner| -> Arc<dyn Engine> {
+        Arc::new(NomadEngine::connect("nomad", owner, config.clone()).expect("the settings are right"))
+    };
+    let registry = variable("HAULIER_TEST_REGISTRY")?;
+    let private = variable("HAULIER_TEST_REGISTRY_AUTH")?;
+    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
+    Ok(Subject {
+        name: "nomad",
+        owner,
+        engine: engine(owner),
+        other: engine(owner),
+        stranger_id,
+        stranger: engine(stranger_id),
+        image: variable("HAULIER_TEST_IMAGE")?,
+        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
+        // Nothing listens on the discard port's neighbour.
+        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
+        private: Some((
+            format!("{private}/haulier-test/busybox:1"),
+            Credentials {
+                server: private,
+                username: variable("HAULIER_TEST_REGISTRY_USER")?,
+                password: variable("HAULIER_TEST_REGISTRY_PASSWORD")?.into(),
+            },
+        )),
+        slow_image: SlowImage::Proxied,
+        dialect: Dialect::Shell,
+        many: 20,
+        faults: Arc::new(NomadFaults { gate, address, token, _server: server }),
+    })
+}
+
+/// What anybody may do who has a token.
+struct NomadFaults {
+    gate: Gate,
+    address: String,
+    token: String,
+    _server: Option<Server>,
+}
+
+#[async_trait]
+impl Faults for NomadFaults {
+    async fn interrupt(&self) -> Verdict {
+        self.gate.close();
+        Ok(())
+    }
+
+    async fn restore(&self) {
+        self.gate.open();
+    }
+
+    async fn start_again(&self, handle: &Handle) -> Verdict {
+        let url = format!("http://{}/v1/job/{}/allocations", self.address, handle.id);
+        let http = reqwest::Client::new();
+        let answer = http.get(url).header("X-Nomad-Token", &self.token).send().await.expect("an answer");
+        let allocations: Value = answer.json().await.expect("a list");
+        let id = allocations[0]["ID"].as_str().expect("an allocation");
+        let url = format!("http://{}/v1/allocation/{id}/stop", self.address);
+        let answer = http.post(url).header("X-Nomad-Token", &self.token).send().await.expect("an answer");
+        assert!(answer.status().is_success());
+        Ok(())
+    }
+
+    async fn lose(&self, handle: &Handle) -> Verdict {
+        let url = format!("http://{}/v1/job/{}?purge=true", self.address, handle.id);
+        let answer = reqwest::Client::new().delete(url).header("X-Nomad-Token", &self.token).send().await;
+        assert!(answer.expect("an answer").status().is_success());
+        Ok(())
+    }
+}
