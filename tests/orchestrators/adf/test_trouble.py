@@ -10,7 +10,7 @@ import pytest
 from adf.conftest import Azure
 from adf.support.proxy import FlakyProxy
 from adf.support.service import Service
-from adf.support.templates import STYLES, TOKENS, all_activities
+from adf.support.templates import STYLES, TOKENS
 
 REPORT = 'report={"output": {"rows": 42}}'
 TRIGGER = r"POST .*/runs$"
@@ -164,9 +164,11 @@ def test_redirects_are_not_relied_on(style: str, azure: Azure, service: Service,
     assert azure.run(style, service.make_job(), url=proxy.url).status == "Failed"
 
 
+@pytest.mark.parametrize("fails_loops", [False, True])
 def test_a_poll_that_fails_for_good_ends_the_loop_and_cancels(
-    azure: Azure, service: Service, proxy: FlakyProxy
+    fails_loops: bool, azure: Azure, service: Service, proxy: FlakyProxy
 ) -> None:
+    azure.caller.fails_loops = fails_loops
     job = service.make_job("forever")
     proxy.fail("gone", POLL, 1000)
     run = azure.run("poll", job, url=proxy.url)
@@ -195,14 +197,7 @@ def test_a_service_that_stays_away_leaves_the_rest_to_the_lease(
 @each_style
 def test_a_pipeline_that_waits_too_long_cancels(style: str, by: str, azure: Azure, service: Service) -> None:
     job = service.make_job("forever")
-
-    def shorten(template: dict[str, Any]) -> None:
-        for activity in all_activities(template["properties"]["activities"]):
-            if activity["type"] == "WebHook":
-                activity["typeProperties"]["timeout"] = "0.00:00:02"
-
-    parameters = {} if style == "callback" else {"waitTimeout": "0.00:00:02"}
-    run = azure.run(style, job, by=by, edit=shorten, **parameters)
+    run = azure.run(style, job, by=by, wait="0.00:00:02")
     assert run.status == "Failed"
     assert run.failure is not None
     assert run.failure["errorCode"] == "wait_failed"

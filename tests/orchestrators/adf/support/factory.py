@@ -126,13 +126,13 @@ class _Walk:
         return result
 
     def _until(self, properties: dict[str, Any], scope: Scope) -> Result:
-        """It does not stop when an activity in it fails. Its own end says nothing of theirs: Microsoft does not say."""
+        """It does not stop when an activity in it fails."""
         deadline = time.monotonic() + seconds_of(scope.evaluate(properties["timeout"]))
         while True:
             inner = scope.inner()
-            self.all(properties["activities"], inner, deadline)
+            is_well = self.all(properties["activities"], inner, deadline)
             if inner.evaluate(properties["expression"]) and time.monotonic() < deadline:
-                return Result("Succeeded")
+                return Result("Succeeded" if is_well or not self._caller.fails_loops else "Failed")
             if time.monotonic() >= deadline:
                 return Result("Failed", error={"errorCode": "Timeout", "message": "The Until activity has timed out."})
 

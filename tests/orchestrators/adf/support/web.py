@@ -55,6 +55,8 @@ class Caller:
     """Whether `Authorization` is sent to a `Location`, too. Microsoft does not say."""
     nests_callback: bool = False
     """Whether a callback's `Output` is found under that name, or is the output. Microsoft does not say."""
+    fails_loops: bool = False
+    """Whether a loop fails when the last activity in it has failed. Microsoft does not say."""
     cancelled_after: str | None = None
     """Method and path of the request after whose answer the pipeline is cancelled: a regular expression."""
 
