@@ -22,9 +22,11 @@ lint: ## Check format, lints and documentation
 
 generate: ## Write the files that are made from the code
 	cargo run --locked --quiet --all-features -- openapi > openapi/openapi.json
+	templates/adf/generate.py
 
 check-generated: ## Check that they are what the code makes
 	cargo run --locked --quiet --all-features -- openapi | diff - openapi/openapi.json
+	templates/adf/generate.py --check
 
 engines-table: ## Write what the last tests saw each engine do: docs/engines.md
 	tests/support/contract-table target/contract.jsonl > docs/engines.md
