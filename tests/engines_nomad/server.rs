@@ -61,8 +61,13 @@ impl Server {
         let docker = Docker::connect_with_host(docker_host).expect("the address is right");
         let docker = docker.with_timeout(Duration::from_secs(600));
         let (token, id) = (fresh().to_string(), fresh().to_string());
-        let agent =
-            Agent { world: Arc::new(World::default()), docker, token: token.as_str().into(), id: id.as_str().into() };
+        let agent = Agent {
+            world: Arc::new(World::default()),
+            docker,
+            token: token.as_str().into(),
+            id: id.as_str().into(),
+            tasks: Arc::default(),
+        };
         let router = Router::new()
             .route("/v1/jobs", get(jobs).post(register))
             .route("/v1/job/{id}", get(job).delete(deregister))
