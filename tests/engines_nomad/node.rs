@@ -22,11 +22,11 @@ pub const LABEL: &str = "haulier-test.nomad";
 /// Runs an allocation's task to its end.
 pub async fn run(world: Shared, docker: Docker, server: String, allocation: String, task: Value) {
     let node = Node { world, docker, server, allocation };
-    node.event("pending", "Received", "Task received by client", json!({}));
-    node.event("pending", "Task Setup", "Building Task Directory", json!({"message": "Building Task Directory"}));
+    node.event("pending", "Received", "Task received by client", &json!({}));
+    node.event("pending", "Task Setup", "Building Task Directory", &json!({"message": "Building Task Directory"}));
     if let Err((kind, words)) = node.try_run(&task).await {
         let key = if kind == "Failed Validation" { "validation_error" } else { "driver_error" };
-        node.event("pending", kind, &words, json!({key: words}));
+        node.event("pending", kind, &words, &json!({key: words}));
         node.end(true);
     }
 }
@@ -47,7 +47,7 @@ impl Node {
         let directory = tempfile::tempdir().map_err(|error| driver(&error))?;
         self.place_templates(task, directory.path()).map_err(|words| ("Template", words))?;
         if config["force_pull"] == json!(true) || self.docker.inspect_image(image).await.is_err() {
-            self.event("pending", "Driver", "Downloading image", json!({"image": image}));
+            self.event("pending", "Driver", "Downloading image", &json!({"image": image}));
             self.pull(image, &config["auth"][0]).await.map_err(|error| {
                 ("Driver Failure", format!("Failed to pull `{image}`: API error (500): {}", words(&error)))
             })?;
@@ -66,7 +66,7 @@ impl Node {
     async fn start_and_wait(&self, id: &str, task: &Value) -> Result<(), Failure> {
         let mut stop = self.world.state().allocations[&self.allocation].stop.subscribe();
         if *stop.borrow() {
-            self.event("pending", "Killing", "Sent interrupt", json!({}));
+            self.event("pending", "Killing", "Sent interrupt", &json!({}));
             self.end(false);
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Node {
             value["ClientDescription"] = json!("Tasks are running");
             value["TaskStates"]["main"]["StartedAt"] = json!(started);
         });
-        self.event("running", "Started", "Task started by client", json!({}));
+        self.event("running", "Started", "Task started by client", &json!({}));
         let output = self.collect(id);
         let grace = task["KillTimeout"].as_u64().unwrap_or(5_000_000_000).div_ceil(1_000_000_000);
         let stopping = async {
@@ -87,7 +87,7 @@ impl Node {
                 std::future::pending::<()>().await;
             }
             let words = format!("Sent interrupt. Waiting {grace}s before force killing");
-            self.event("running", "Killing", &words, json!({"kill_timeout": format!("{grace}s")}));
+            self.event("running", "Killing", &words, &json!({"kill_timeout": format!("{grace}s")}));
             let options = StopContainerOptions { signal: None, t: i32::try_from(grace).ok() };
             let _ = self.docker.stop_container(id, Some(options)).await;
             std::future::pending::<()>().await;
@@ -116,7 +116,7 @@ impl Node {
         };
         let details = json!({"exit_code": code.to_string(), "signal": "0", "oom_killed": oom.to_string(),
             "exit_message": message});
-        self.event("running", "Terminated", &format!("Exit Code: {code}, Exit Message: {message:?}"), details);
+        self.event("running", "Terminated", &format!("Exit Code: {code}, Exit Message: {message:?}"), &details);
         let stopped = *stop.borrow();
         self.world.update(&self.allocation, |value| {
             if let Some(event) = value["TaskStates"]["main"]["Events"].as_array_mut().and_then(|all| all.last_mut()) {
@@ -211,7 +211,7 @@ impl Node {
     }
 
     /// Notes what befell the task; the last ten are kept.
-    fn event(&self, state: &str, kind: &str, words: &str, details: Value) {
+    fn event(&self, state: &str, kind: &str, words: &str, details: &Value) {
         let error = if kind == "Driver Failure" { words } else { "" };
         let event = json!({"Type": kind, "Time": now(), "Message": "", "DisplayMessage": words, "Details": details,
             "FailsTask": false, "RestartReason": "", "SetupError": "", "DriverError": error, "ExitCode": 0,
@@ -237,7 +237,7 @@ impl Node {
         let ended = timestamp();
         let restart = "Policy allows no restarts";
         if failed {
-            self.event("dead", "Not Restarting", restart, json!({"restart_reason": restart, "fails_task": "true"}));
+            self.event("dead", "Not Restarting", restart, &json!({"restart_reason": restart, "fails_task": "true"}));
         }
         self.world.update(&self.allocation, |value| {
             let task = &mut value["TaskStates"]["main"];
