@@ -84,6 +84,18 @@ impl Serve {
         self.client.trigger("a", &RunRequest::default(), None).await.unwrap().run.id
     }
 
+    /// Triggers a run that the service dies of, and starts the next service. The first one may have died before it
+    /// could answer: whoever repeats the request gets the same run.
+    async fn trigger_and_die(&mut self) -> RunId {
+        let (asked, key) = (RunRequest::default(), Some("the-last-one"));
+        let _ = self.client.trigger("a", &asked, key).await;
+        self.died().await;
+        self.restart();
+        let again = self.client.trigger("a", &asked, key).await.unwrap();
+        assert!(again.replayed);
+        again.run.id
+    }
+
     async fn end(&self, run: RunId) -> RunView {
         tokio::time::timeout(PATIENCE, self.client.wait(run)).await.expect("the run ends").unwrap()
     }
@@ -161,9 +173,7 @@ fn spawn(dir: &Path, fail_points: &str) -> (Child, Client) {
 async fn dies_at(point: &str) {
     let Some(mut service) = Serve::start(point, &format!("{point}=return")) else { return };
     service.apply("echo begin; sleep 1; echo end; exit 7", json!({})).await;
-    let run = service.trigger().await;
-    service.died().await;
-    service.restart();
+    let run = service.trigger_and_die().await;
     let view = service.end(run).await;
     assert_eq!((view.state, view.exit_code, view.attempt), (RunState::Failed, Some(7), 1), "{view:?}");
     assert_eq!(service.log(run).await, ["begin", "end"]);
