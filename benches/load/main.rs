@@ -1,9 +1,9 @@
 //! What the service costs, as figures with ratios to the raw engine in the same run.
 //!
-//! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `embedded`, `one`, `many`,
-//! `waits`, `triggers`, `reads`, and `history` to measure them again with a million finished runs in the database. The service runs in this
-//! process, in release mode, except for `idle` and `waits`, which start the binary. Nothing is asserted: a busy machine gives poor
-//! figures, not failures.
+//! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `live`, `embedded`, `one`,
+//! `many`, `waits`, `triggers`, `reads`, and `history` to measure them again with a million finished runs in the
+//! database. The service runs in this process, in release mode, except for `idle`, `live` and `waits`, which start the
+//! binary. Nothing is asserted: a busy machine gives poor figures, not failures.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod binary;
@@ -13,6 +13,7 @@ mod embedded;
 mod history;
 mod http;
 mod idle;
+mod live;
 mod load;
 mod service;
 mod table;
@@ -25,7 +26,7 @@ use haulier::store::contract::TestDatabase;
 use service::Bench;
 use table::Table;
 
-const PARTS: [&str; 8] = ["idle", "embedded", "one", "many", "waits", "triggers", "reads", "history"];
+const PARTS: [&str; 9] = ["idle", "live", "embedded", "one", "many", "waits", "triggers", "reads", "history"];
 /// How many finished runs make a long history.
 const HISTORY: u32 = 1_000_000;
 
@@ -44,6 +45,12 @@ async fn measure(parts: &[&str]) {
     }
     let mut table = Table::default();
     table.column("short history");
+    if parts.contains(&"live") {
+        let database = TestDatabase::sqlite();
+        Bench::start(database.url(), None).await.stop().await;
+        live::measure(database.url(), &mut table).await;
+        database.drop().await;
+    }
     let database = TestDatabase::sqlite();
     round(parts, database.url(), docker.as_ref(), &mut table).await;
     if parts.contains(&"triggers")
