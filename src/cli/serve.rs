@@ -126,11 +126,11 @@ fn make_engine(
     owner: InstallationId,
     data_dir: &std::path::Path,
 ) -> anyhow::Result<EngineEntry> {
+    let unusable = || format!("[engines.{name}] cannot be used");
     match config.kind {
         #[cfg(target_os = "linux")]
         EngineKind::Embedded => {
-            let unusable = || format!("[engines.{name}] cannot be used");
-            let settings: EmbeddedConfig = config.settings.clone().try_into().with_context(unusable)?;
+            let settings: EmbeddedConfig = settings(config).with_context(unusable)?;
             let program = std::env::current_exe().context("this program cannot find itself")?;
             let root = settings.root(data_dir);
             let engine = EmbeddedEngine::open(name, owner, settings, &root, &program).with_context(unusable)?;
@@ -142,31 +142,23 @@ fn make_engine(
             anyhow::bail!("[engines.{name}]: containers without a daemon need Linux: use kind = \"docker\" here")
         }
         EngineKind::Docker => {
-            let settings: DockerConfig =
-                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
-            let engine = DockerEngine::connect(name, owner, settings)
-                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let settings: DockerConfig = settings(config).with_context(unusable)?;
+            let engine = DockerEngine::connect(name, owner, settings).with_context(unusable)?;
             Ok(EngineEntry::new("docker", Arc::new(engine)))
         }
         EngineKind::Kubernetes => {
-            let settings: KubernetesConfig =
-                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
-            let engine = KubernetesEngine::connect(name, owner, settings)
-                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let settings: KubernetesConfig = settings(config).with_context(unusable)?;
+            let engine = KubernetesEngine::connect(name, owner, settings).with_context(unusable)?;
             Ok(EngineEntry::new("kubernetes", Arc::new(engine)))
         }
         EngineKind::Swarm => {
-            let settings: SwarmConfig =
-                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
-            let engine = SwarmEngine::connect(name, owner, settings)
-                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let settings: SwarmConfig = settings(config).with_context(unusable)?;
+            let engine = SwarmEngine::connect(name, owner, settings).with_context(unusable)?;
             Ok(EngineEntry::new("swarm", Arc::new(engine)))
         }
         EngineKind::Nomad => {
-            let settings: NomadConfig =
-                config.settings.clone().try_into().with_context(|| format!("[engines.{name}] cannot be used"))?;
-            let engine = NomadEngine::connect(name, owner, settings)
-                .with_context(|| format!("[engines.{name}] cannot be used"))?;
+            let settings: NomadConfig = settings(config).with_context(unusable)?;
+            let engine = NomadEngine::connect(name, owner, settings).with_context(unusable)?;
             Ok(EngineEntry::new("nomad", Arc::new(engine)))
         }
         EngineKind::Simulated => {
@@ -174,6 +166,11 @@ fn make_engine(
             Ok(EngineEntry::new("simulated", Arc::new(SimulatedEngine::alone(owner).0)))
         }
     }
+}
+
+/// What the engine's own kind reads from its table.
+fn settings<T: serde::de::DeserializeOwned>(config: &EngineConfig) -> Result<T, toml::de::Error> {
+    config.settings.clone().try_into()
 }
 
 /// Logs go to stderr. `HAULIER_LOG`, else `RUST_LOG`, says which; `info` when neither does.
