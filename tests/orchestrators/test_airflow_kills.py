@@ -183,6 +183,7 @@ def test_a_cleared_task_ends_its_earlier_run_by_itself_if_need_be(
 def test_a_task_that_is_cleared_after_success_makes_a_new_run(triggered: Starter, client: Haulier) -> None:
     dag_run, job = triggered("deferred", "sleep=1s")
     dag_run.await_state("success")
+    dag_run.await_end()
     dag_run.clear()
     await_run(client, job, "succeeded", index=1)
     dag_run.await_state("success")

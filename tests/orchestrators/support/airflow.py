@@ -197,6 +197,19 @@ class DagRun:
         """What triggerers have written of it: files, which Airflow's API does not tell apart."""
         return list(self._airflow.home.glob(f"logs/**/run_id={self.run_id}/**/*.trigger.{triggerer}.log"))
 
+    def await_end(self) -> None:
+        """Waits until the scheduler has closed the DAG run, which it does some time after its last task.
+
+        A task that is cleared in between may be lost: the scheduler closes the run over it, having read the
+        task's state before (Airflow 3.3.2 sets only finished DAG runs back to queued).
+        """
+        path = f"/dags/{self._dag}/dagRuns/{self.run_id}"
+
+        def look() -> bool:
+            return (self._airflow._get(path) or {}).get("state") in ("success", "failed")
+
+        eventually(look, within=START_PATIENCE, what=f"the end of {self.run_id}")
+
     def mark(self, state: str) -> None:
         """What the button does."""
         self._airflow._send("PATCH", self._task, {"new_state": state})
