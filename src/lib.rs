@@ -26,6 +26,7 @@ pub mod client;
 pub mod config;
 pub mod domain;
 pub mod engines;
+mod latest;
 pub mod logs;
 pub mod runner;
 pub mod service;

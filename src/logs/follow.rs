@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,6 +13,7 @@ use super::{
 use crate::{
     domain::{AttemptId, Reports},
     engines::{EngineError, LogSource, LogStream},
+    latest::Latest,
 };
 
 /// How long a line may wait in memory before followers see it.
@@ -24,6 +22,9 @@ const FLUSH_AFTER: Duration = Duration::from_millis(50);
 const FLUSH_AT: usize = 64 * 1024;
 /// Output that ends this shortly before the workload is complete.
 const SHORTLY: Duration = Duration::from_millis(300);
+
+/// All that was reported so far; `None` while nothing was, as by most scripts most of the time.
+pub type Told = Option<Arc<Reports>>;
 
 /// What [`collect`] needs to know.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub struct Collect {
     /// The run's log.
     pub writer: RunLogWriter,
     /// Where to tell what was reported. Replaced as a whole: a replay begins anew.
-    pub reports: watch::Sender<Reports>,
+    pub reports: Arc<Latest<Told>>,
     /// The workload has ended. Until then, an end of its output is no end.
     pub ended: CancellationToken,
     /// Ends the work early.
@@ -71,41 +72,41 @@ pub struct Collected {
 /// What is in the log from an earlier following of the same attempt is not added again. Lines are in the log, for
 /// followers to see, within some 50 ms of their arrival.
 pub async fn collect(mut frames: LogStream, with: Collect) -> Collected {
-    let (stop, ended) = (with.stop.clone(), with.ended.clone());
+    let (stop, ended) = (&with.stop, &with.ended);
     let mut assembler = Assembler::new(ReportPrefix::new(&with.nonce));
-    let mut sink = Sink::new(with);
+    let mut sink = Sink::new(&with);
     let end = loop {
         let frame = tokio::select! {
             biased;
             () = stop.cancelled() => break CollectEnd::Stopped,
-            () = sink.due() => { sink.flush().await; continue }
+            () = sink.due() => { Box::pin(sink.flush()).await; continue }
             frame = frames.next() => frame,
         };
         match frame {
             Some(Ok(frame)) => assembler.push(&frame, |line| sink.take(line)),
             Some(Err(error)) => break CollectEnd::Broken(error),
             // Only a true end completes the last line: otherwise its rest comes with the replay.
-            None if timeout(SHORTLY, ended.cancelled()).await.is_ok() => {
+            None if Box::pin(timeout(SHORTLY, ended.cancelled())).await.is_ok() => {
                 assembler.finish(|line| sink.take(line));
                 break CollectEnd::Complete;
             }
             None => break CollectEnd::TooEarly,
         }
         if sink.waiting >= FLUSH_AT {
-            sink.flush().await;
+            Box::pin(sink.flush()).await;
         }
     };
-    sink.flush().await;
+    Box::pin(sink.flush()).await;
     Collected { end, unwritten: sink.unwritten }
 }
 
 /// Where lines go.
-struct Sink {
-    with: Collect,
+struct Sink<'w> {
+    with: &'w Collect,
     skip: ReplaySkip,
     stdout: LineRedactor,
     stderr: LineRedactor,
-    reports: Reports,
+    reports: Told,
     /// Whether `reports` has something that was not told.
     untold: bool,
     /// Bytes in the writer's memory.
@@ -115,15 +116,15 @@ struct Sink {
     unwritten: Option<LogError>,
 }
 
-impl Sink {
-    fn new(with: Collect) -> Self {
+impl<'w> Sink<'w> {
+    fn new(with: &'w Collect) -> Self {
         let skip = ReplaySkip::new(with.writer.resume_point(with.attempt.number));
         Self {
             with,
             skip,
             stdout: LineRedactor::default(),
             stderr: LineRedactor::default(),
-            reports: Reports::default(),
+            reports: None,
             untold: false,
             waiting: 0,
             due: None,
@@ -135,11 +136,12 @@ impl Sink {
         match line {
             Line::Text(piece) => self.write(piece),
             Line::Report(json) => {
-                protocol::take(&json, &self.with.redactor, &mut self.reports);
+                protocol::take(&json, &self.with.redactor, Arc::make_mut(self.reports.get_or_insert_default()));
                 self.untold = true;
             }
             Line::ReportTooLong => {
-                self.reports.reject("a report line is longer than 600 KiB: store the data elsewhere and report where");
+                let reports = Arc::make_mut(self.reports.get_or_insert_default());
+                reports.reject("a report line is longer than 600 KiB: store the data elsewhere and report where");
                 self.untold = true;
             }
         }
@@ -174,7 +176,7 @@ impl Sink {
         self.due = None;
         if self.untold {
             self.untold = false;
-            self.with.reports.send_replace(self.reports.clone());
+            self.with.reports.set(self.reports.clone());
         }
         if self.waiting == 0 {
             return;

@@ -10,7 +10,7 @@ mod store;
 
 pub use assemble::{Assembler, Line, Piece};
 pub use error::LogError;
-pub use follow::{Collect, CollectEnd, Collected, collect};
+pub use follow::{Collect, CollectEnd, Collected, Told, collect};
 pub use protocol::ReportPrefix;
 pub use record::{LogChannel, LogRecord, ReplaySkip, ResumePoint};
 pub use redact::{LineRedactor, MASK, Redactor};

@@ -1,10 +1,9 @@
 //! Keeps one attempt's output: follows it, follows it again when the engine breaks off, and knows when it is whole.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use tokio::{
-    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -13,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{Attempt, LogSummary, Reports},
     engines::{Engine, Handle},
-    logs::{Collect, CollectEnd, LogStore, Redactor, RunLogWriter, collect},
+    latest::Latest,
+    logs::{Collect, CollectEnd, LogStore, Redactor, RunLogWriter, Told, collect},
 };
 
 /// Pause before output that broke off is read again.
@@ -26,12 +26,13 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Collects the output of one attempt in the background.
 #[derive(Debug)]
 pub(super) struct Collector {
-    reports: watch::Receiver<Reports>,
+    reports: Arc<Latest<Told>>,
     /// The workload has ended: what comes now is the rest.
     ended: CancellationToken,
     stop: CancellationToken,
     task: JoinHandle<LogSummary>,
-    told: Reports,
+    /// What was told last.
+    told: Told,
     untold: bool,
     tell_at: Instant,
 }
@@ -42,7 +43,7 @@ struct Task {
     handle: Handle,
     nonce: String,
     redactor: Arc<Redactor>,
-    reports: watch::Sender<Reports>,
+    reports: Arc<Latest<Told>>,
     ended: CancellationToken,
     stop: CancellationToken,
 }
@@ -55,7 +56,7 @@ impl Collector {
         attempt: &Attempt,
         secrets: &[SecretString],
     ) -> Self {
-        let (sender, reports) = watch::channel(Reports::default());
+        let reports = Arc::<Latest<_>>::default();
         let (ended, stop) = (CancellationToken::new(), CancellationToken::new());
         let task = Task {
             logs: logs.clone(),
@@ -63,37 +64,36 @@ impl Collector {
             handle: handle.clone(),
             nonce: attempt.nonce.clone(),
             redactor: Arc::new(Redactor::new(secrets.iter())),
-            reports: sender,
+            reports: Arc::clone(&reports),
             ended: ended.clone(),
             stop: stop.clone(),
         };
         let task = tokio::spawn(task.run());
-        Self { reports, ended, stop, task, told: Reports::default(), untold: false, tell_at: Instant::now() }
+        Self { reports, ended, stop, task, told: None, untold: false, tell_at: Instant::now() }
     }
 
     /// Waits until there is progress or a metric to tell, at most one a second.
-    pub(super) async fn reported(&mut self) -> Reports {
+    pub(super) async fn reported(&mut self) -> Arc<Reports> {
         loop {
             if !self.untold {
-                if self.reports.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+                self.reports.changed().await;
                 // Kept apart from the wait below: this future may be dropped in between.
                 self.untold = true;
             }
             sleep_until(self.tell_at).await;
             self.untold = false;
-            let reports = self.reports.borrow_and_update().clone();
-            if reports.metrics != self.told.metrics || reports.progress != self.told.progress {
+            let Some(reports) = self.reports.get() else { continue };
+            let told = self.told.as_deref().map(|told| (&told.metrics, told.progress.as_ref()));
+            if told.unwrap_or((&BTreeMap::new(), None)) != (&reports.metrics, reports.progress.as_ref()) {
                 self.tell_at = Instant::now() + TELL_EVERY;
-                self.told = reports.clone();
+                self.told = Some(Arc::clone(&reports));
                 return reports;
             }
         }
     }
 
     /// The workload has ended: takes the rest of its output, for as long as `drain` at the most.
-    pub(super) async fn finish(mut self, drain: Duration) -> (Reports, LogSummary) {
+    pub(super) async fn finish(&mut self, drain: Duration) -> (Arc<Reports>, LogSummary) {
         self.ended.cancel();
         let log = match timeout(drain, &mut self.task).await {
             Ok(log) => log,
@@ -103,8 +103,7 @@ impl Collector {
             }
         };
         let log = log.unwrap_or_default();
-        let reports = self.reports.borrow().clone();
-        (reports, log)
+        (self.reports.get().unwrap_or_default(), log)
     }
 }
 
@@ -148,7 +147,7 @@ impl Task {
                 nonce: self.nonce.clone(),
                 redactor: Arc::clone(&self.redactor),
                 writer: writer.clone(),
-                reports: self.reports.clone(),
+                reports: Arc::clone(&self.reports),
                 ended: self.ended.clone(),
                 stop: self.stop.clone(),
             };

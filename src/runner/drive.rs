@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use secrecy::SecretString;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -15,22 +14,19 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     collector::Collector,
+    conclude::{conclude, persist},
     end,
     engines::EngineEntry,
+    follow::Following,
     launch::{self, PrepareError, Prepared},
     observer::Watch,
 };
 use crate::{
-    domain::{
-        Attempt, AttemptEnd, AttemptId, AttemptPhase, AttemptResult, ErrorCode, LogSummary, Reports, Run, Timestamp,
-        WaitReason,
-    },
+    domain::{AttemptEnd, AttemptId, AttemptPhase, ErrorCode, LogSummary, Reports, Timestamp, WaitReason},
     engines::{EngineError, Exit, Handle, LaunchProgress, Persistence, WorkloadPhase},
-    store::{LaunchPlan, StoreError},
+    store::LaunchPlan,
 };
 
-/// How long after the end the rest of the log may take.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How long a launch that is given up may take to be cleaned away before its slot is freed all the same; the sweep has
 /// the last word.
 const GIVE_UP: Duration = Duration::from_secs(30);
@@ -53,64 +49,95 @@ enum Start {
 
 /// Drives the attempt.
 pub(super) async fn run(shared: &Arc<Shared>, id: AttemptId, engine: &str, stop: CancellationToken) {
-    let Some(plan) = persist(|| shared.store.launch_plan(id)).await.map(Box::new) else { return };
+    // Boxed: what a launch needs is given back before the long wait for the end begins.
+    if let Some((mut following, span)) = Box::pin(begin(shared, id, engine, stop)).await {
+        tracing::Instrument::instrument(following.run(), span).await;
+    }
+}
+
+/// Brings the attempt to where its workload runs; `None` when there is nothing to follow, and all is stored.
+async fn begin<'s>(
+    shared: &'s Arc<Shared>,
+    id: AttemptId,
+    engine: &str,
+    stop: CancellationToken,
+) -> Option<(Following<'s>, tracing::Span)> {
+    let plan = persist(|| shared.store.launch_plan(id)).await?;
     shared.hub.publish(plan.run.clone());
     let Some(entry) = shared.engines.get(engine) else {
         let message = format!("the engine {engine} is not configured any more: move the job, or configure it again");
         let end = AttemptEnd::Failed { code: ErrorCode::EngineRejected, message, exit_code: None };
-        Box::pin(conclude(shared, &plan, &end, &Reports::default(), LogSummary::default())).await;
-        return;
+        conclude(shared, id, &end, &Reports::default(), LogSummary::default()).await;
+        return None;
     };
     let span = tracing::info_span!("attempt", run = %id.run, attempt = id.number, job = %plan.run.job_name, engine);
-    tracing::Instrument::instrument(Drive { shared, plan, entry, stop }.run(), span).await;
+    let drive = Drive { shared, plan, entry, stop };
+    let following = tracing::Instrument::instrument(drive.run(), span.clone()).await?;
+    Some((following, span))
 }
 
-struct Drive<'a> {
-    shared: &'a Arc<Shared>,
-    plan: Box<LaunchPlan>,
-    entry: &'a EngineEntry,
+struct Drive<'s> {
+    shared: &'s Arc<Shared>,
+    plan: LaunchPlan,
+    entry: &'s EngineEntry,
     stop: CancellationToken,
 }
 
-impl Drive<'_> {
-    async fn run(self) {
+impl<'s> Drive<'s> {
+    async fn run(self) -> Option<Following<'s>> {
         let attempt = &self.plan.attempt;
-        let prepared = match Box::pin(self.prepare()).await {
+        let prepared = match self.prepare().await {
             Ok(prepared) => prepared,
-            Err(end) => {
-                Box::pin(conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log)).await;
-                return;
-            }
+            Err(end) => return self.ends(&end).await,
         };
-        let mut watch = self.entry.observer.watch(attempt.id);
+        let watch = self.entry.observer.watch(attempt.id);
         let known = attempt.handle.clone().filter(|_| attempt.phase == AttemptPhase::Launched);
         let resumed = known.is_some();
         let launch = match known {
             Some(handle) => Launch::Launched(Handle { attempt: attempt.id, id: handle }),
-            None => Box::pin(self.launch(&prepared)).await,
+            None => self.launch(&prepared).await,
         };
         let handle = match launch {
             Launch::Launched(handle) => handle,
             Launch::Ended(end) => {
-                Box::pin(conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log)).await;
-                Box::pin(self.remove(&self.by_name())).await;
-                return;
+                self.ends(&end).await;
+                self.entry.remove(&self.by_name()).await;
+                return None;
             }
         };
         fail::fail_point!("launched", |_| std::process::abort());
         watch.launched(handle.clone(), resumed || self.stop.is_cancelled());
         if !resumed
             && self.entry.capabilities().schedules
-            && let Start::Never(end) = Box::pin(self.until_started(&handle, &mut watch)).await
+            && let Start::Never(end) = self.until_started(&handle, &watch).await
         {
-            Box::pin(conclude(self.shared, &self.plan, &end, &Reports::default(), self.plan.run.log)).await;
-            self.remove(&handle).await;
-            return;
+            self.ends(&end).await;
+            self.entry.remove(&handle).await;
+            return None;
         }
         fail::fail_point!("started", |_| std::process::abort());
         self.shared.set_waits(attempt.id, None);
-        let secrets = prepared.secrets;
-        self.follow(secrets, handle, watch, resumed).await;
+        let started_at = attempt.started_at.unwrap_or_else(|| self.shared.clock.now());
+        Some(Following {
+            shared: self.shared,
+            entry: self.entry,
+            collector: Collector::start(&self.shared.logs, &self.entry.engine, &handle, attempt, &prepared.secrets),
+            handle,
+            watch,
+            resumed,
+            started_at,
+            deadline: self.in_real_time(started_at, self.plan.run.timeout_seconds),
+            timeout_seconds: self.plan.run.timeout_seconds,
+            kill_grace: Duration::from_secs(u64::from(self.plan.revision.spec.kill_grace_seconds)),
+            execution: attempt.execution.clone(),
+            stop: self.stop,
+        })
+    }
+
+    /// It never ran.
+    async fn ends(&self, end: &AttemptEnd) -> Option<Following<'s>> {
+        conclude(self.shared, self.plan.attempt.id, end, &Reports::default(), self.plan.run.log).await;
+        None
     }
 
     async fn prepare(&self) -> Result<Prepared, AttemptEnd> {
@@ -187,7 +214,7 @@ impl Drive<'_> {
 
     /// Waits until a workload that its engine starts later has started. Until then the run is starting, its handle is
     /// not stored, and whoever comes after a crash adopts the workload by its name.
-    async fn until_started(&self, handle: &Handle, watch: &mut Watch) -> Start {
+    async fn until_started(&self, handle: &Handle, watch: &Watch) -> Start {
         let deadline = self.start_deadline();
         let mut waits = None;
         loop {
@@ -195,13 +222,9 @@ impl Drive<'_> {
                 biased;
                 () = self.stop.cancelled() => return self.never_started(handle, cancelled()).await,
                 () = sleep_until(deadline) => return self.never_started(handle, self.too_late(waits)).await,
-                changed = watch.seen.changed() => {
-                    if changed.is_err() {
-                        sleep(Duration::from_secs(1)).await;
-                    }
-                }
+                () = watch.seen.changed() => {}
             }
-            let Some(seen) = watch.seen.borrow_and_update().clone() else { continue };
+            let Some(seen) = watch.seen.get() else { continue };
             match seen.phase {
                 WorkloadPhase::Pending(reason, detail) => {
                     waits = Some((reason, detail));
@@ -221,7 +244,7 @@ impl Drive<'_> {
     }
 
     async fn never_started(&self, handle: &Handle, end: AttemptEnd) -> Start {
-        let _ = tokio::time::timeout(GIVE_UP, self.remove(handle)).await;
+        let _ = tokio::time::timeout(GIVE_UP, self.entry.remove(handle)).await;
         Start::Never(end)
     }
 
@@ -239,7 +262,7 @@ impl Drive<'_> {
     /// Nothing of a launch that is given up may run on: its slot is about to be freed.
     async fn give_up(&self, end: AttemptEnd) -> Launch {
         let handle = self.by_name();
-        let _ = tokio::time::timeout(GIVE_UP, self.remove(&handle)).await;
+        let _ = tokio::time::timeout(GIVE_UP, self.entry.remove(&handle)).await;
         Launch::Ended(end)
     }
 
@@ -247,122 +270,6 @@ impl Drive<'_> {
     fn by_name(&self) -> Handle {
         let attempt = self.plan.attempt.id;
         Handle { attempt, id: attempt.workload_name().to_string() }
-    }
-
-    async fn remove(&self, handle: &Handle) {
-        let mut pause = Duration::from_millis(200);
-        for _ in 0..8 {
-            match self.entry.engine.remove(handle).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "the workload could not be removed yet");
-                    sleep(pause).await;
-                    pause *= 2;
-                }
-            }
-        }
-        tracing::warn!(workload = %handle.attempt.workload_name(), "the workload is left to the sweep");
-    }
-
-    /// Follows the workload to its end, and stores its answer.
-    async fn follow(self, secrets: Vec<SecretString>, handle: Handle, mut watch: Watch, resumed: bool) {
-        let (shared, attempt) = (self.shared, &self.plan.attempt);
-        let mut collector = Collector::start(&shared.logs, &self.entry.engine, &handle, attempt, &secrets);
-        let started_at = attempt.started_at.unwrap_or_else(|| shared.clock.now());
-        let told_launched = async {
-            if !resumed && let Some(run) = persist(|| shared.store.launched(attempt.id, &handle.id, started_at)).await {
-                shared.hub.publish(run);
-            }
-        };
-        let ((), end) = tokio::join!(told_launched, self.until_end(&handle, &mut watch, &mut collector, started_at));
-        drop(watch);
-        fail::fail_point!("ended", |_| std::process::abort());
-        let (reports, log) = Box::pin(collector.finish(DRAIN)).await;
-        fail::fail_point!("collected", |_| std::process::abort());
-        Box::pin(conclude(shared, &self.plan, &end, &reports, log)).await;
-        fail::fail_point!("concluded", |_| std::process::abort());
-        Box::pin(self.remove(&handle)).await;
-    }
-
-    async fn until_end(
-        &self,
-        handle: &Handle,
-        watch: &mut Watch,
-        collector: &mut Collector,
-        started_at: Timestamp,
-    ) -> AttemptEnd {
-        let deadline = self.in_real_time(started_at, self.plan.run.timeout_seconds);
-        let mut timed_out = None;
-        let mut stopping: Option<Instant> = None;
-        let mut execution: Option<String> = self.plan.attempt.execution.clone();
-        loop {
-            let next_stop = stopping.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
-            tokio::select! {
-                changed = watch.seen.changed() => {
-                    if changed.is_err() {
-                        sleep(Duration::from_secs(1)).await;
-                    }
-                    let Some(seen) = watch.seen.borrow_and_update().clone() else { continue };
-                    Box::pin(self.check_execution(&mut execution, seen.execution)).await;
-                    match seen.phase {
-                        WorkloadPhase::Running(_) => {}
-                        WorkloadPhase::Pending(reason, detail) => {
-                            self.shared.set_waits(self.plan.attempt.id, Some((reason, detail)));
-                        }
-                        WorkloadPhase::Exited(exit) => return end::of_exit(exit, timed_out),
-                        WorkloadPhase::Absent => {
-                            return end::of_exit(Exit::default(), timed_out);
-                        }
-                    }
-                }
-                () = self.stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now()),
-                () = sleep_until(deadline), if timed_out.is_none() => {
-                    timed_out = Some(self.plan.run.timeout_seconds);
-                    stopping.get_or_insert_with(Instant::now);
-                }
-                () = sleep_until(next_stop), if stopping.is_some() => {
-                    let grace = Duration::from_secs(u64::from(self.plan.revision.spec.kill_grace_seconds));
-                    let asked = tokio::time::timeout(grace + Duration::from_secs(30), self.stop_it(handle, grace));
-                    let _ = asked.await;
-                    watch.look_again();
-                    stopping = Some(Instant::now() + Duration::from_secs(5));
-                }
-                reports = collector.reported() => Box::pin(self.tell_progress(&reports)).await,
-            }
-        }
-    }
-
-    async fn stop_it(&self, handle: &Handle, grace: Duration) {
-        if let Err(error) = self.entry.engine.stop(handle, grace).await {
-            tracing::info!(error = &error as &dyn std::error::Error, "the workload could not be stopped yet");
-        }
-    }
-
-    /// Two executions for one attempt: something started it behind our back. The first result counts.
-    async fn check_execution(&self, known: &mut Option<String>, seen: Option<String>) {
-        let Some(seen) = seen else { return };
-        match known {
-            None => {
-                // Only in memory: a handle already names the container; a restart of the service reads it anew.
-                *known = Some(seen);
-            }
-            Some(known) if *known != seen => {
-                let detail = format!("the container was started again behind Haulier's back: {known}, then {seen}");
-                tracing::error!("{detail}");
-                let (id, now) = (self.plan.attempt.id, self.shared.clock.now());
-                persist(|| self.shared.store.warn(id, now, &detail)).await;
-                *known = seen;
-            }
-            Some(_) => {}
-        }
-    }
-
-    async fn tell_progress(&self, reports: &Reports) {
-        match self.shared.store.report_progress(self.plan.attempt.id, reports).await {
-            Ok(Some(run)) => self.shared.hub.publish(run),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "progress could not be stored"),
-        }
     }
 
     /// A stored moment plus seconds, on the clock that timers use.
@@ -377,57 +284,5 @@ fn cancelled() -> AttemptEnd {
         code: ErrorCode::Cancelled,
         message: "stopped before its container ran".to_owned(),
         exit_code: None,
-    }
-}
-
-/// Judges the end, stores what follows, tells the world.
-async fn conclude(shared: &Arc<Shared>, plan: &LaunchPlan, end: &AttemptEnd, reports: &Reports, log: LogSummary) {
-    let id = plan.attempt.id;
-    let result = AttemptResult::judge(end, reports);
-    let now = shared.clock.now();
-    let concluded = persist(|| shared.store.conclude(id, result.clone(), reports.clone(), log, now)).await;
-    let Some(concluded) = concluded else { return };
-    shared.launch(concluded.admitted);
-    tell_end(&plan.attempt, &concluded.run, &result);
-    let (run, finished) = (concluded.run, log);
-    let terminal = run.life.phase.is_terminal();
-    let id = run.id;
-    shared.hub.publish(run);
-    if terminal {
-        let logs = shared.logs.clone();
-        shared.tasks.spawn(async move {
-            if let Err(error) = logs.finish(id).await {
-                tracing::error!(run = %id, bytes = finished.bytes, error = &error as &dyn std::error::Error, "the log could not be put away; it stays readable");
-            }
-        });
-    }
-}
-
-fn tell_end(attempt: &Attempt, run: &Run, result: &AttemptResult) {
-    let state = run.life.state().as_str();
-    match &result.verdict {
-        Ok(_) => tracing::info!(state, slice = attempt.slice, "the attempt ended well"),
-        Err(error) => {
-            tracing::info!(state, code = error.code.as_str(), exit_code = result.exit_code, "{}", error.message);
-        }
-    }
-}
-
-/// Does a piece of database work until it succeeds: what happened must be stored, however long the database is away.
-async fn persist<T, F>(work: impl Fn() -> F) -> T
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut pause = Duration::from_millis(100);
-    loop {
-        // Boxed, as all that is soon over: an attempt that just runs is to take little memory.
-        match Box::pin(work()).await {
-            Ok(value) => return value,
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the database failed; it is tried again");
-                sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(10));
-            }
-        }
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use super::observer::Observer;
 use crate::{
     domain::Timestamp,
-    engines::{Capabilities, Engine, EngineHealth},
+    engines::{Capabilities, Engine, EngineHealth, Handle},
 };
 
 /// The configured engines.
@@ -71,6 +72,22 @@ impl EngineEntry {
     #[must_use]
     pub fn watched(&self) -> usize {
         self.observer.watched()
+    }
+
+    /// Removes a workload; the sweep has the last word.
+    pub(super) async fn remove(&self, handle: &Handle) {
+        let mut pause = Duration::from_millis(200);
+        for _ in 0..8 {
+            match self.engine.remove(handle).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the workload could not be removed yet");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+        }
+        tracing::warn!(workload = %handle.attempt.workload_name(), "the workload is left to the sweep");
     }
 
     pub(super) fn set_status(&self, status: EngineStatus) {

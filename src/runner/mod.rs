@@ -1,7 +1,8 @@
 //! The reconcilers: from a run in the queue to its stored answer.
 //!
 //! - `queue` hands out slots whenever something may have changed, and ends what waited too long;
-//! - `drive` brings one attempt from its stored intent to its stored result;
+//! - `drive` brings one attempt from its stored intent to a workload that runs, `follow` to its end, which `conclude`
+//!   stores;
 //! - `observer` looks at an engine's workloads, woken by the engine's events and by a timer;
 //! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more, `retention` deletes
 //!   old logs;
@@ -11,11 +12,13 @@
 //! be lost. A service that is killed anywhere and started again goes on from there.
 
 mod collector;
+mod conclude;
 mod drive;
 mod end;
 mod engines;
 #[cfg(test)]
 mod fixture;
+mod follow;
 mod hub;
 mod launch;
 mod lead;
@@ -202,7 +205,7 @@ impl Shared {
     /// Gives a task to each live attempt that has none, and stops those that are to end.
     async fn take_up(self: &Arc<Self>) -> Result<(), StoreError> {
         for live in self.store.live_attempts().await? {
-            self.drive(live.attempt.id, &live.attempt.engine, live.run.life.stop.is_some());
+            self.drive(live.id, &live.engine, live.stop);
         }
         Ok(())
     }

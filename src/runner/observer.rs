@@ -7,15 +7,13 @@ use std::{
 };
 
 use futures::StreamExt;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::engines::EngineEntry;
 use crate::{
     domain::AttemptId,
     engines::{Change, Engine, Handle, Observation},
+    latest::Latest,
 };
 
 /// How often everything is looked at, events or not.
@@ -37,7 +35,7 @@ pub(super) struct Observer {
 #[derive(Debug)]
 struct Watched {
     handle: Option<Handle>,
-    sender: watch::Sender<Option<Observation>>,
+    seen: Arc<Latest<Option<Observation>>>,
     look_at: Option<Instant>,
 }
 
@@ -46,7 +44,7 @@ struct Watched {
 pub(super) struct Watch {
     observer: Arc<Observer>,
     attempt: AttemptId,
-    pub(super) seen: watch::Receiver<Option<Observation>>,
+    pub(super) seen: Arc<Latest<Option<Observation>>>,
 }
 
 impl Observer {
@@ -56,8 +54,8 @@ impl Observer {
 
     /// Begins to listen for an attempt. Begin before the launch, so that its events cannot be missed.
     pub(super) fn watch(self: &Arc<Self>, attempt: AttemptId) -> Watch {
-        let (sender, seen) = watch::channel(None);
-        self.lock().insert(attempt, Watched { handle: None, sender, look_at: None });
+        let seen = Arc::<Latest<_>>::default();
+        self.lock().insert(attempt, Watched { handle: None, seen: Arc::clone(&seen), look_at: None });
         Watch { observer: Arc::clone(self), attempt, seen }
     }
 
@@ -127,9 +125,10 @@ impl Observer {
                         if let (Some(Ok(observation)), Some(watched)) =
                             (seen.remove(&handle.attempt), watched.get(&handle.attempt))
                         {
-                            watched.sender.send_if_modified(|last| {
-                                let changed = last.as_ref() != Some(&observation);
-                                *last = Some(observation);
+                            let observation = Some(observation);
+                            watched.seen.set_if(|last| {
+                                let changed = *last != observation;
+                                *last = observation;
                                 changed
                             });
                         }

@@ -45,8 +45,7 @@ async fn sweep(
     if found.is_empty() {
         return Ok(());
     }
-    let wanted: HashSet<AttemptId> =
-        shared.store.live_attempts().await?.into_iter().map(|live| live.attempt.id).collect();
+    let wanted: HashSet<AttemptId> = shared.store.live_attempts().await?.into_iter().map(|live| live.id).collect();
     let now = shared.clock.now();
     for left in found {
         let attempt = left.handle.attempt;

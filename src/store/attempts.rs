@@ -13,13 +13,15 @@ use crate::domain::{
     RunError, RunEventKind, RunId, Timestamp,
 };
 
-/// An attempt whose result is not stored yet, with its run.
-#[derive(Debug, Clone)]
+/// An attempt whose result is not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveAttempt {
-    /// The attempt.
-    pub attempt: Attempt,
-    /// Its run.
-    pub run: Run,
+    /// Which.
+    pub id: AttemptId,
+    /// The engine that has it, or is to have it.
+    pub engine: String,
+    /// Whether its run is to end.
+    pub stop: bool,
 }
 
 /// All that is needed to launch an attempt.
@@ -90,17 +92,16 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn live_attempts(&self) -> Result<Vec<LiveAttempt>, StoreError> {
-        const SQL: &str = concat!("SELECT ", run_columns!(), " FROM runs WHERE phase IN ('starting', 'running')");
-        let mut session = self.read().await?;
-        let mut live = Vec::new();
-        for row in session.all(SQL, Vec::new()).await? {
-            let run = run_from(&row)?;
-            if let Some(row) = session.first(ATTEMPT, values![run.id, run.life.attempt]).await? {
-                live.push(LiveAttempt { attempt: attempt_from(&row, run.id)?, run });
-            }
-        }
+        let sql = "SELECT runs.id, runs.attempt, runs.stop IS NOT NULL AS stop, attempts.engine \
+                   FROM runs JOIN attempts ON attempts.run_id = runs.id AND attempts.number = runs.attempt \
+                   WHERE runs.phase IN ('starting', 'running')";
+        let live = |row: &Row| {
+            let id = AttemptId { run: RunId(row.get("id")?), number: row.number("attempt")? };
+            Ok(LiveAttempt { id, engine: row.get("engine")?, stop: row.get("stop")? })
+        };
+        let mut live = self.read().await?.each(sql, values![], live).await?;
         // Not by the database: to save the sort, SQLite would walk all runs in the order of their ids.
-        live.sort_by_key(|live| live.run.id);
+        live.sort_by_key(|live| live.id.run);
         Ok(live)
     }
 

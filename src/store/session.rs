@@ -2,7 +2,7 @@
 //!
 //! Every query is written once, in the SQL that SQLite and PostgreSQL share (`$1` placeholders work on both).
 
-use futures::future::BoxFuture;
+use futures::{TryStreamExt as _, future::BoxFuture};
 use sqlx::{
     AssertSqlSafe, Decode, Postgres, Row as _, SqlSafeStr as _, SqlStr, Sqlite, SqliteConnection, Transaction, Type,
     pool::PoolConnection, postgres::PgRow, sqlite::SqliteRow,
@@ -306,6 +306,24 @@ impl Session {
         let (sql, values) = self.with_waiting(sql, values);
         on_either!(self, sql, values, |query, connection, row| {
             Ok(Box::pin(query?.fetch_all(connection)).await?.into_iter().map(row).collect())
+        })
+    }
+
+    /// What `take` makes of each row. Rows are taken one by one: many of them take no more memory than their results.
+    pub(super) async fn each<T>(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+        take: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let (sql, values) = self.with_waiting(sql, values);
+        on_either!(self, sql, values, |query, connection, wrap| {
+            let mut rows = query?.fetch(connection);
+            let mut taken = Vec::new();
+            while let Some(row) = rows.try_next().await? {
+                taken.push(take(&wrap(row))?);
+            }
+            Ok(taken)
         })
     }
 

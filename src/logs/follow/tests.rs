@@ -13,8 +13,7 @@ struct Fixture {
     store: LogStore,
     _dir: tempfile::TempDir,
     attempt: AttemptId,
-    reports: watch::Receiver<Reports>,
-    told: watch::Sender<Reports>,
+    reports: Arc<Latest<Told>>,
     ended: CancellationToken,
     stop: CancellationToken,
 }
@@ -22,9 +21,9 @@ struct Fixture {
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = LogStore::open(dir.path(), LogLimits::default()).unwrap();
-    let (told, reports) = watch::channel(Reports::default());
+    let reports = Arc::default();
     let attempt = AttemptId { run: RunId::generate(), number: 1 };
-    Fixture { store, _dir: dir, attempt, reports, told, ended: ended(), stop: CancellationToken::new() }
+    Fixture { store, _dir: dir, attempt, reports, ended: ended(), stop: CancellationToken::new() }
 }
 
 fn ended() -> CancellationToken {
@@ -40,10 +39,14 @@ impl Fixture {
             nonce: "n1".into(),
             redactor: Arc::new(Redactor::new([SecretString::from("hunter2")].iter())),
             writer: self.store.writer(self.attempt.run).await.unwrap(),
-            reports: self.told.clone(),
+            reports: Arc::clone(&self.reports),
             ended: self.ended.clone(),
             stop: self.stop.clone(),
         }
+    }
+
+    fn reported(&self) -> Arc<Reports> {
+        self.reports.get().expect("something was reported")
     }
 
     async fn texts(&self) -> Vec<String> {
@@ -73,7 +76,7 @@ async fn output_becomes_log_and_reports() {
     let collected = collect(Box::pin(frames), f.with().await).await;
     assert!(matches!(collected, Collected { end: CollectEnd::Complete, unwritten: None }));
     assert_eq!(f.texts().await, ["start with ***", "::haulier:n2:{}", "end"]);
-    let reports = f.reports.borrow();
+    let reports = f.reported();
     assert_eq!(reports.metrics["rows"], 3.0);
     assert_eq!(reports.outcome, Some(Outcome::Continue));
     assert_eq!(reports.invalid, None);
@@ -84,8 +87,8 @@ async fn a_bad_report_is_told_and_taken_out() {
     let f = fixture();
     let frames = stream::iter([frame(1, "::haulier:n1:{hunter2\n::haulier:n1:{\"output\": 1}\n")]);
     collect(Box::pin(frames), f.with().await).await;
-    assert!(f.reports.borrow().invalid.is_some());
-    assert_eq!(f.reports.borrow().output, Some(1.into()));
+    assert!(f.reported().invalid.is_some());
+    assert_eq!(f.reported().output, Some(1.into()));
     assert_eq!(f.texts().await, [""; 0]);
 }
 
@@ -100,7 +103,7 @@ async fn a_replay_adds_only_what_is_new() {
         stream::iter([frame(1, "one\n"), frame(1, "two\n::haulier:n1:{\"output\": 1}\nthr"), frame(1, "ee\n")]);
     collect(Box::pin(replay), f.with().await).await;
     assert_eq!(f.texts().await, ["one", "two", "three"]);
-    assert_eq!(f.reports.borrow().output, Some(1.into()));
+    assert_eq!(f.reported().output, Some(1.into()));
 }
 
 #[tokio::test]
@@ -108,10 +111,10 @@ async fn lines_are_seen_while_the_output_goes_on() {
     let f = fixture();
     let mut tail = f.store.subscribe(f.attempt.run);
     let frames = stream::iter([frame(1, "one\n::haulier:n1:{\"progress\": {\"done\": 1}}\n")]).chain(stream::pending());
-    let mut reports = f.reports.clone();
+    let reports = Arc::clone(&f.reports);
     let task = tokio::spawn(collect(Box::pin(frames), f.with().await));
     tail.changed().await.unwrap();
-    reports.changed().await.unwrap();
+    reports.changed().await;
     assert_eq!(f.texts().await, ["one"]);
     f.stop.cancel();
     assert!(matches!(task.await.unwrap().end, CollectEnd::Stopped));

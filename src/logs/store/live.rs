@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, ErrorKind, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -24,6 +24,8 @@ const MIB: u64 = 1024 * 1024;
 const ROOM_FOR_NOTES: u64 = MIB;
 /// Unwritten records that are kept while the disk refuses them, in bytes.
 const MAX_PENDING: usize = 4 * 1024 * 1024;
+/// The largest buffer that is kept for the next records, in bytes: many runs that say little are to take little memory.
+const KEPT_BUFFER: usize = 4 * 1024;
 
 /// A run's log while it may grow.
 #[derive(Debug)]
@@ -35,7 +37,9 @@ pub(super) struct Live {
     front: Mutex<Front>,
     /// The file: held during file work, so taken only on blocking threads. Taken before `front`.
     back: Mutex<Back>,
-    tail: watch::Sender<LogTail>,
+    tail: Mutex<LogTail>,
+    /// Made with the first listener: most live logs have none.
+    listeners: OnceLock<watch::Sender<LogTail>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,22 +73,36 @@ struct Back {
 
 impl Live {
     pub(super) fn new(run: RunId, files: Arc<Files>, limits: LogLimits) -> Self {
-        let tail = watch::Sender::new(LogTail::default());
-        Self { run, files, limits, front: Mutex::default(), back: Mutex::default(), tail }
+        let (front, back, tail) = Default::default();
+        Self { run, files, limits, front, back, tail, listeners: OnceLock::new() }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<LogTail> {
-        self.tail.subscribe()
+        // Under the lock, so that what is told meanwhile is either seen here or sent.
+        let tail = self.tail();
+        self.listeners.get_or_init(|| watch::Sender::new(*tail)).subscribe()
+    }
+
+    /// Changes the tail, and tells it if it did change.
+    fn tell(&self, now: LogTail) {
+        let mut tail = self.tail();
+        if let Some(listeners) = self.listeners.get()
+            && *tail != now
+        {
+            listeners.send_replace(now);
+        }
+        *tail = now;
     }
 
     /// Whether the store may not forget it.
     pub(super) fn is_needed(&self) -> bool {
-        self.front().stage == Stage::Open || self.tail.receiver_count() > 0
+        self.front().stage == Stage::Open
+            || self.listeners.get().is_some_and(|listeners| listeners.receiver_count() > 0)
     }
 
     /// Length of what readers may see; `None` when the file alone knows.
     pub(super) fn visible(&self) -> Option<u64> {
-        (self.front().stage == Stage::Open).then(|| self.tail.borrow().bytes)
+        (self.front().stage == Stage::Open).then(|| self.tail().bytes)
     }
 
     pub(super) fn stats(&self) -> LogStats {
@@ -152,7 +170,7 @@ impl Live {
                 *back = Back { file: Some(file), written: length };
                 let mut front = self.front();
                 (front.tally, front.bytes) = (tally, length);
-                self.tail.send_replace(LogTail { bytes: length, finished: false });
+                self.tell(LogTail { bytes: length, finished: false });
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(LogError::io("open", &live)(error)),
@@ -173,7 +191,7 @@ impl Live {
         front.bytes = stats.bytes;
         front.tally.truncated = stats.truncated;
         drop(front);
-        self.tail.send_replace(LogTail { bytes: stats.bytes, finished: true });
+        self.tell(LogTail { bytes: stats.bytes, finished: true });
         Ok(())
     }
 
@@ -191,7 +209,7 @@ impl Live {
         let written = back.write(&batch, &path).map_err(LogError::io("append to", &path));
         let mut front = self.front();
         match written {
-            Ok(()) if front.pending.capacity() == 0 && batch.capacity() <= 256 * 1024 => {
+            Ok(()) if front.pending.capacity() == 0 && batch.capacity() <= KEPT_BUFFER => {
                 front.pending = batch;
                 front.pending.clear();
             }
@@ -199,7 +217,8 @@ impl Live {
             Err(_) => drop(front.pending.splice(..0, batch)),
         }
         drop(front);
-        self.tail.send_if_modified(|tail| std::mem::replace(&mut tail.bytes, back.written) != back.written);
+        let finished = self.tail().finished;
+        self.tell(LogTail { bytes: back.written, finished });
         written
     }
 
@@ -216,7 +235,7 @@ impl Live {
         }
         self.front().pending = Vec::new();
         let stats = self.stats();
-        self.tail.send_replace(LogTail { bytes: stats.bytes, finished: true });
+        self.tell(LogTail { bytes: stats.bytes, finished: true });
         Ok(stats)
     }
 
@@ -244,13 +263,17 @@ impl Live {
         *front = Front { stage: Stage::Finished, ..Front::default() };
         drop(front);
         self.files.remove(self.run)?;
-        self.tail.send_replace(LogTail { bytes: 0, finished: true });
+        self.tell(LogTail { bytes: 0, finished: true });
         Ok(())
     }
 
     // A panic in between leaves both consistent enough to go on: the file's length decides.
     fn front(&self) -> MutexGuard<'_, Front> {
         self.front.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, LogTail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn back(&self) -> MutexGuard<'_, Back> {

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         AttemptId, AttemptPhase, ErrorCode, Outcome, Phase, Progress, Reports, RunEventKind, StopCause, WaitReason,
     },
-    store::Concluded,
+    store::{Concluded, LiveAttempt},
 };
 
 fn document(value: Value) -> Map<String, Value> {
@@ -230,9 +230,10 @@ pub async fn live_attempts_are_listed(subject: &Subject) {
     let job = subject.job(json!({"name": name("live")})).await;
     let (a, b) = (subject.start(&job).await, subject.start(&job).await);
     subject.store.launched(b, "container", after(1)).await.unwrap();
+    subject.store.stop(b.run, StopCause::Cancelled, "tester", after(2)).await.unwrap();
     let ended = subject.start(&job).await;
     subject.succeed(ended).await;
     let live = subject.store.live_attempts().await.unwrap();
-    let seen: Vec<_> = live.iter().map(|live| (live.attempt.id, live.attempt.phase, live.run.life.phase)).collect();
-    assert_eq!(seen, [(a, AttemptPhase::Intended, Phase::Starting), (b, AttemptPhase::Launched, Phase::Running)]);
+    let expected = |id, stop| LiveAttempt { id, engine: "simulated".to_owned(), stop };
+    assert_eq!(live, [expected(a, false), expected(b, true)]);
 }

@@ -62,7 +62,9 @@ pub async fn everything_outlives_a_restart(subject: &Subject) {
     let read = async |run| store.run(subject.project, run).await.unwrap().unwrap();
     assert_eq!((read(running.run).await, read(waiting).await), before);
     let live = store.live_attempts().await.unwrap();
-    assert_eq!((live.len(), live[0].attempt.id, live[0].attempt.handle.as_deref()), (1, running, Some("container")));
+    assert_eq!((live.len(), live[0].id), (1, running));
+    let plan = store.launch_plan(running).await.unwrap().unwrap();
+    assert_eq!(plan.attempt.handle.as_deref(), Some("container"));
     let known = store.trigger(job.keyed("k", b"same", IfExists::Return)).await.unwrap();
     assert!(matches!(known, TriggerOutcome::Existing(run) if run.id == waiting));
     assert!(store.admit(after(2)).await.unwrap().is_empty(), "the slots are held still");

@@ -133,7 +133,7 @@ pub async fn stop_races_admission(subject: &Subject) {
         }
         check_slots(&subject.store).await;
         for live in subject.store.live_attempts().await.unwrap() {
-            assert_eq!(subject.succeed(live.attempt.id).await.run.life.phase, Phase::Cancelled);
+            assert_eq!(subject.succeed(live.id).await.run.life.phase, Phase::Cancelled);
         }
     }
 }
