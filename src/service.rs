@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Api, ApiConfig},
+    api::{self, Api, ApiConfig},
     auth::TokenSecret,
     callbacks::Deliverer,
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
@@ -55,7 +55,7 @@ pub struct Service {
     deliverer: Deliverer,
     store: Store,
     stop: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     /// Held for as long as the service runs: two services on one data directory would write the same logs.
     _lock: std::fs::File,
 }
@@ -103,10 +103,7 @@ impl Service {
         )?;
         let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api);
         let stop = CancellationToken::new();
-        // Made once: a router by itself would be copied, with all its routes, for each connection.
-        let server = axum::serve(listener.tap_nodelay(), api.router().into_make_service())
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let server = tokio::spawn(server.into_future());
+        let server = tokio::spawn(api::serve(listener, api.router(), stop.clone()));
         Ok(Self { address, new_admin_token, api, runner, deliverer, store, stop, server, _lock: lock })
     }
 
@@ -132,20 +129,6 @@ impl Service {
         self.runner.shutdown().await;
         self.deliverer.shutdown().await;
         self.store.close().await;
-    }
-}
-
-trait NoDelay {
-    /// Small answers go out at once.
-    fn tap_nodelay(self) -> axum::serve::TapIo<TcpListener, fn(&mut tokio::net::TcpStream)>;
-}
-
-impl NoDelay for TcpListener {
-    fn tap_nodelay(self) -> axum::serve::TapIo<TcpListener, fn(&mut tokio::net::TcpStream)> {
-        use axum::serve::ListenerExt as _;
-        self.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        })
     }
 }
 

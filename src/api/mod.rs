@@ -12,6 +12,7 @@ mod extract;
 mod health;
 mod jobs;
 mod limits;
+mod listen;
 mod logs;
 mod problem;
 mod projects;
@@ -40,6 +41,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use docs::document;
 pub use extract::{JobRef, PROJECT_HEADER};
+pub use listen::serve;
 pub use problem::Problem;
 
 use crate::{

@@ -11,7 +11,7 @@ use axum::{
 };
 use indexmap::IndexMap;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use utoipa::IntoParams;
 
 use super::{
@@ -106,10 +106,11 @@ pub(super) async fn read(
     if wait > LONGEST_WAIT {
         return Err(Problem::malformed("wait is from 0 to 55 seconds: ask again when the answer is not the end"));
     }
-    let found = api.read_run(&at, run).await?;
+    // Boxed, as all but the wait itself: thousands wait at once.
+    let found = Box::pin(api.read_run(&at, run)).await?;
     let renews = at.asks_for(&found.run);
     let found = if wait.is_zero() { found } else { api.wait_for_end(found, wait, renews).await? };
-    let body = api.body_of(&at, &found).await?;
+    let body = Box::pin(api.body_of(&at, &found)).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -190,21 +191,27 @@ impl Api {
         let mut changes = hub.watch(run);
         // What changed between reading and listening.
         if !found.run.life.phase.is_terminal() {
-            found = self.latest_run(found).await?;
+            found = Box::pin(self.latest_run(found)).await?;
         }
         let renews = renews && found.run.abandon_after_seconds.is_some();
         let until = Instant::now() + wait;
-        // Whoever waits is asking all the while: a wait may be longer than the lease.
-        let mut renewal = tokio::time::interval(LEASE_RENEWAL);
-        while !found.run.life.phase.is_terminal() {
+        let step = if hub.knows_all_changes() { LEASE_RENEWAL } else { LOOK };
+        while !found.run.life.phase.is_terminal() && Instant::now() < until {
+            if renews {
+                // Whoever waits is asking all the while: a wait may be longer than the lease.
+                self.runner.renew_lease(run);
+            }
+            // One timer for all: many wait here at once.
             tokio::select! {
-                _ = renewal.tick(), if renews => self.runner.renew_lease(run),
                 changed = changes.changed() => match changed {
                     Some(changed) => found = changed,
                     None => break,
                 },
-                () = sleep(LOOK), if !hub.knows_all_changes() => found = self.latest_run(found).await?,
-                () = sleep_until(until) => break,
+                () = sleep_until(until.min(Instant::now() + step)) => {
+                    if !hub.knows_all_changes() {
+                        found = Box::pin(self.latest_run(found)).await?;
+                    }
+                }
                 () = self.shutdown.cancelled() => break,
             }
         }
