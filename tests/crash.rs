@@ -2,13 +2,17 @@
 //! true answer, and no container was started twice.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use bollard::Docker;
+use bollard::{
+    Docker,
+    query_parameters::{ListContainersOptionsBuilder, ListServicesOptionsBuilder},
+};
 use haulier::{
     client::{Client, ClientError, Triggered},
     domain::{JobSpec, RunId, RunRequest, RunState},
@@ -24,10 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum On {
     Docker,
+    Swarm,
     Embedded,
 }
 
-const ENGINES: &[On] = if cfg!(target_os = "linux") { &[On::Docker, On::Embedded] } else { &[On::Docker] };
+const ENGINES: &[On] = if cfg!(target_os = "linux") { &[On::Docker, On::Swarm, On::Embedded] } else { &[On::Docker] };
 
 struct Serve {
     on: On,
@@ -45,10 +50,8 @@ impl Serve {
         }
         let dir = TempDir::new().unwrap();
         let config = match on {
-            On::Docker => {
-                let host = std::env::var("HAULIER_TEST_DOCKER_HOST").unwrap();
-                format!("[engines.docker]\nkind = \"docker\"\nhost = \"{host}\"\n")
-            }
+            On::Docker => format!("[engines.docker]\nkind = \"docker\"\nhost = \"{}\"\n", host("DOCKER")),
+            On::Swarm => format!("[engines.swarm]\nkind = \"swarm\"\nhost = \"{}\"\n", host("SWARM")),
             On::Embedded => "[engines.embedded]\nkind = \"embedded\"\n".to_owned(),
         };
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
@@ -157,7 +160,9 @@ fn spawn(dir: &Path, fail_points: &str) -> (Child, Client) {
 impl Serve {
     async fn containers_of(&self, run: RunId) -> usize {
         match self.on {
-            On::Docker => docker_containers_of(run).await,
+            On::Docker => docker_containers_of(&host("DOCKER"), run).await,
+            // Its tasks go with it.
+            On::Swarm => swarm_services_of(&host("SWARM"), run).await,
             On::Embedded => {
                 let runs = std::fs::read_dir(self.dir.path().join("embedded/runs")).unwrap().flatten();
                 let labels = runs.filter_map(|entry| std::fs::read_to_string(entry.path().join("labels.json")).ok());
@@ -175,11 +180,27 @@ impl Serve {
     }
 }
 
-async fn docker_containers_of(run: RunId) -> usize {
-    let docker = Docker::connect_with_unix_defaults().unwrap().negotiate_version().await.unwrap();
-    let filters = std::collections::HashMap::from([("label", vec![format!("{}={run}", label::RUN)])]);
-    let options = bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    docker.list_containers(Some(options)).await.unwrap().len()
+/// Where `tests/support/infra` has a daemon.
+fn host(name: &str) -> String {
+    std::env::var(format!("HAULIER_TEST_{name}_HOST")).unwrap()
+}
+
+async fn daemon(host: &str) -> Docker {
+    Docker::connect_with_host(host).unwrap().negotiate_version().await.unwrap()
+}
+
+fn of(run: RunId) -> HashMap<&'static str, Vec<String>> {
+    HashMap::from([("label", vec![format!("{}={run}", label::RUN)])])
+}
+
+async fn docker_containers_of(host: &str, run: RunId) -> usize {
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&of(run)).build();
+    daemon(host).await.list_containers(Some(options)).await.unwrap().len()
+}
+
+async fn swarm_services_of(host: &str, run: RunId) -> usize {
+    let options = ListServicesOptionsBuilder::new().filters(&of(run)).build();
+    daemon(host).await.list_services(Some(options)).await.unwrap().len()
 }
 
 async fn dies_at(point: &str) {
