@@ -16,7 +16,8 @@ use super::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunRequest {
-    /// Given to the script as `HAULIER_PARAMETERS`. At most 256 KiB as JSON.
+    /// Given to the script as `HAULIER_PARAMETERS`; above 128 KiB, which no variable can hold, in the file that
+    /// `HAULIER_PARAMETERS_FILE` names. At most 256 KiB as JSON.
     #[schema(value_type = Object)]
     pub parameters: Map<String, Value>,
     /// Added to the job's environment; wins over it. Sealed at rest.

@@ -15,6 +15,10 @@ use crate::{
 /// Time beyond the run's timeout and grace after which an engine may end a workload by itself.
 const MARGIN: Duration = Duration::from_secs(120);
 
+/// The longest environment variable that Linux lets a program have, in bytes (`MAX_ARG_STRLEN` in its `binfmts.h`): with
+/// a longer one, no program starts.
+const MAX_VARIABLE: usize = 128 * 1024;
+
 /// What to launch, and every value that must not stand in the log.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -83,7 +87,16 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
         }
         secrets.push(value);
     }
-    env.extend(given(plan, &config));
+    env.extend(given(plan));
+    for (name, json) in documents(plan, &config) {
+        match document(name, json) {
+            Document::Variable(value) => drop(env.insert(name.to_owned(), value)),
+            Document::File(file) => {
+                env.insert(format!("{name}_FILE"), SecretString::from(file.path.as_str()));
+                files.push(file);
+            }
+        }
+    }
     let credentials = credentials(shared, plan, &project).await?;
     secrets.extend(credentials.iter().map(|login| login.password.clone()));
     let grace = Duration::from_secs(u64::from(spec.kill_grace_seconds));
@@ -109,21 +122,51 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
 }
 
 /// What Haulier gives to every script.
-fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, SecretString)> {
+fn given(plan: &LaunchPlan) -> impl Iterator<Item = (String, SecretString)> {
     let run = &plan.run;
-    let mut given = vec![
+    let given = [
         ("HAULIER_RUN_ID", run.id.to_string()),
         ("HAULIER_JOB", run.job_name.to_string()),
         ("HAULIER_ATTEMPT", plan.attempt.id.number.to_string()),
         ("HAULIER_SLICE", plan.attempt.slice.to_string()),
-        ("HAULIER_PARAMETERS", run.parameters.clone()),
-        ("HAULIER_STATE", plan.state.clone().unwrap_or_else(|| "{}".to_owned())),
         ("HAULIER_REPORT", plan.attempt.nonce.clone()),
     ];
-    if let Some(config) = &config.config {
-        given.push(("HAULIER_CONFIG", serde_json::to_string(config).unwrap_or_default()));
+    given.into_iter().map(|(name, value)| (name.to_owned(), SecretString::from(value)))
+}
+
+/// The JSON documents that a script is given.
+fn documents(plan: &LaunchPlan, config: &JobConfig) -> impl Iterator<Item = (&'static str, String)> {
+    let config = config.config.as_ref().map(|config| serde_json::to_string(config).unwrap_or_default());
+    let state = plan.state.clone().unwrap_or_else(|| "{}".to_owned());
+    [
+        ("HAULIER_PARAMETERS", Some(plan.run.parameters.clone())),
+        ("HAULIER_STATE", Some(state)),
+        ("HAULIER_CONFIG", config),
+    ]
+    .into_iter()
+    .filter_map(|(name, json)| Some((name, json?)))
+}
+
+/// How a script gets a document.
+enum Document {
+    Variable(SecretString),
+    /// Named by a variable that ends with `_FILE`.
+    File(LaunchFile),
+}
+
+/// A document as a variable, or as a file where it is too long for one.
+fn document(name: &str, json: String) -> Document {
+    // With its name, '=' and the zero at its end.
+    if name.len() + json.len() + 2 <= MAX_VARIABLE {
+        return Document::Variable(SecretString::from(json));
     }
-    given.into_iter().map(|(name, value)| (name.to_owned(), SecretString::from(value))).collect()
+    let file = name.trim_start_matches("HAULIER_").to_ascii_lowercase();
+    Document::File(LaunchFile {
+        path: format!("/run/haulier/{file}.json"),
+        content: SecretSlice::from(json.into_bytes()),
+        mode: 0o444,
+        secret: false,
+    })
 }
 
 fn plain_files(config: &JobConfig) -> Vec<LaunchFile> {
@@ -221,5 +264,21 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+    }
+
+    #[test]
+    fn a_document_that_no_variable_can_hold_becomes_a_file() {
+        let longest = MAX_VARIABLE - "HAULIER_STATE=".len() - 1;
+        let Document::Variable(value) = document("HAULIER_STATE", "x".repeat(longest)) else { panic!("it fits") };
+        assert_eq!(value.expose_secret().len(), longest);
+        let Document::File(file) = document("HAULIER_STATE", "x".repeat(longest + 1)) else { panic!("too long") };
+        assert_eq!((file.path.as_str(), file.mode), ("/run/haulier/state.json", 0o444));
+        assert_eq!(file.content.expose_secret().len(), longest + 1);
+        let program = |length| {
+            let value = "x".repeat(length);
+            std::process::Command::new("true").env_clear().env("HAULIER_STATE", value).status()
+        };
+        assert!(program(longest).is_ok());
+        assert!(program(longest + 1).is_err(), "the bound is Linux's own");
     }
 }

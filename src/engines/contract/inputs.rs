@@ -73,7 +73,9 @@ pub async fn files_and_secrets(subject: &Subject) -> Verdict {
     let script = "
         cat /run/secrets/token /run/secrets/deep/er/key /etc/app/config.json /tmp/x
         stat -c '%a %n' /run/secrets/token /etc/app/config.json /tmp /etc/passwd
-        tr -d '\\n' </run/secrets/binary | wc -c";
+        tr -d '\\n' </run/secrets/binary | wc -c
+        wc -c < /run/haulier/parameters.json
+        tail -c 9 /run/haulier/state.json";
     let mut spec = subject.spec(&[Step::Shell(script)]);
     spec.files = vec![
         file("/run/secrets/token", b"s3cret value\n", 0o400, true),
@@ -81,11 +83,14 @@ pub async fn files_and_secrets(subject: &Subject) -> Verdict {
         file("/run/secrets/binary", &[0, 255, 1, 254].repeat(5000), 0o400, true),
         file("/etc/app/config.json", b"{\"a\": 1}\n", 0o644, false),
         file("/tmp/x", b"x\n", 0o600, false),
+        // What a run's documents come to at the most.
+        file("/run/haulier/parameters.json", &b"${x} {{y}} %{z}\n".repeat(256 * 64), 0o444, false),
+        file("/run/haulier/state.json", &b"${x} {{y}} \"end\"\n".repeat(15_000), 0o444, false),
     ];
     let mode = if can.file_owner { 400 } else { 444 };
     let expected = format!(
         "s3cret value\nkey\n{{\"a\": 1}}\nx\n\
-         {mode} /run/secrets/token\n644 /etc/app/config.json\n1777 /tmp\n644 /etc/passwd\n20000\n"
+         {mode} /run/secrets/token\n644 /etc/app/config.json\n1777 /tmp\n644 /etc/passwd\n20000\n262144\n}}}} \"end\"\n"
     );
     assert_eq!(subject.stdout(&spec).await, expected);
     Ok(())
