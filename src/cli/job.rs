@@ -1,7 +1,6 @@
 //! `haulier job`: jobs as people see them. Applying is in its own file.
 
 mod apply;
-mod document;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,6 +9,7 @@ use serde_json::json;
 
 use super::{
     context::Context,
+    document,
     output::Output,
     pages::Limit,
     text::{maybe, time},

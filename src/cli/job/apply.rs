@@ -3,9 +3,8 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use super::document;
 use crate::{
-    cli::{input, output::Output},
+    cli::{document, input, output::Output},
     client::{Client, ClientError},
     domain::JobSpec,
 };

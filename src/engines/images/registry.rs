@@ -1,11 +1,10 @@
 //! Pulling from a registry.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use oci_client::{
     Client, Reference,
-    client::{ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
     manifest::OciDescriptor,
     secrets::RegistryAuth,
@@ -19,9 +18,6 @@ use crate::{
     engines::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persistence},
 };
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// The longest silence of a registry.
-const SILENCE: Duration = Duration::from_secs(60);
 /// No image has so many layers that they could be mounted.
 const MOST_LAYERS: usize = 100;
 /// Pieces of a layer between the network and the unpacking.
@@ -106,25 +102,8 @@ impl ImageStore {
 }
 
 fn client(reference: &Reference) -> Result<Client, EngineError> {
-    crate::install_crypto();
-    let plain = is_loopback(reference.resolve_registry());
-    let config = ClientConfig {
-        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-        connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
-        user_agent: concat!("haulier/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    };
-    Client::try_from(config).map_err(|error| pull_failed(Persistence::Permanent, error.to_string()).caused_by(error))
-}
-
-/// What a registry on this machine says is not read by others on the way.
-fn is_loopback(registry: &str) -> bool {
-    let host = registry
-        .rsplit_once(':')
-        .map_or(registry, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { registry });
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    crate::registry::client(reference)
+        .map_err(|error| pull_failed(Persistence::Permanent, error.to_string()).caused_by(error))
 }
 
 fn classify(reference: &Reference, had_login: bool, error: OciDistributionError) -> EngineError {
@@ -162,37 +141,13 @@ fn classify(reference: &Reference, had_login: bool, error: OciDistributionError)
                 (ImagePull, Temporary, format!("the registry of {reference} refuses: {envelope}"))
             }
         }
-        Error::RequestError(_) | Error::ServerError { .. } | Error::IoError(_) => {
-            (ImagePull, Temporary, format!("the registry of {reference} cannot be asked: {}", chain(&error)))
-        }
+        Error::RequestError(_) | Error::ServerError { .. } | Error::IoError(_) => (
+            ImagePull,
+            Temporary,
+            format!("the registry of {reference} cannot be asked: {}", crate::with_causes(&error)),
+        ),
         // A digest that is wrong may be right the next time; so may an answer that is no answer.
         _ => (ImagePull, Temporary, format!("the registry of {reference} does not answer as it should: {error}")),
     };
     EngineError::new(kind, persistence, "pull the image", detail).caused_by(error)
-}
-
-/// The error and what lies beneath: a connection's reason is at the bottom.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut beneath = error.source();
-    while let Some(source) = beneath {
-        text = format!("{text}: {source}");
-        beneath = source.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_spoken_to_in_the_clear() {
-        for registry in ["127.0.0.1:5000", "localhost:5000", "localhost", "[::1]:5000", "127.1.2.3"] {
-            assert!(is_loopback(registry), "{registry}");
-        }
-        for registry in ["ghcr.io", "localhost.example.com", "10.0.0.1:5000", "docker.io"] {
-            assert!(!is_loopback(registry), "{registry}");
-        }
-    }
 }
