@@ -18,6 +18,10 @@ use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 #[exclude = "*.pyc"]
 struct Sources;
 
+/// The extra that what the package always depends on belongs to here: its client for the service needs it, and scripts
+/// that the service runs have no use for that. So they need nothing but Python.
+const CLIENT: &str = "client";
+
 /// What the package says about itself.
 const PROJECT: &str = include_str!("../../sdk/python/pyproject.toml");
 
@@ -110,10 +114,10 @@ fn metadata(project: &Project) -> String {
         "Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nSummary: {description}\n\
          License-Expression: {license}\nRequires-Python: {requires_python}\n"
     );
-    for dependency in dependencies {
-        text += &format!("Requires-Dist: {dependency}\n");
-    }
-    for (extra, dependencies) in optional_dependencies {
+    let client = (!dependencies.is_empty()).then_some((CLIENT, dependencies));
+    for (extra, dependencies) in
+        client.into_iter().chain(optional_dependencies.iter().map(|(name, of)| (name.as_str(), of)))
+    {
         text += &format!("Provides-Extra: {extra}\n");
         for dependency in dependencies {
             text += &format!("Requires-Dist: {}\n", only_for(extra, dependency));

@@ -1,6 +1,9 @@
 //! `haulier deploy`: from the project's folder to a job that runs anywhere.
 
+mod assemble;
 mod content;
+mod dockerfile;
+mod layer;
 mod publish;
 mod target;
 

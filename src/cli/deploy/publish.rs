@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use oci_client::Reference;
 use secrecy::ExposeSecret;
 
-use super::{DeployArgs, content, target::Target};
+use super::{DeployArgs, assemble::assemble, content, target::Target};
 use crate::{
     cli::{
         builder::{LoginDir, Tool},
@@ -49,7 +49,10 @@ pub(super) async fn publish(dir: &Path, target: &Target, args: &DeployArgs, out:
         None => {
             match args.build.tool().await? {
                 Some(tool) => build_and_push(tool, dir, &image, target, args, out).await?,
-                None => anyhow::bail!("there is no docker, podman or buildah that answers: install one"),
+                None => {
+                    let from = (entries.as_slice(), args.build.args.as_slice());
+                    assemble(dir, &reference, target, from, args.max_image_mb, out).await?;
+                }
             }
             registry::digest(&reference, login).await.map_err(|error| hinted(error, target))?
         }
@@ -97,7 +100,7 @@ pub(super) fn check_size(bytes: u64, most_mb: u64) -> anyhow::Result<()> {
 }
 
 /// What the registry says, and what to do.
-fn hinted(error: RegistryError, target: &Target) -> anyhow::Error {
+pub(super) fn hinted(error: RegistryError, target: &Target) -> anyhow::Error {
     let hint = match &error {
         RegistryError::Unauthorized { .. } => format!(
             ": log in with `docker login {}`, or set HAULIER_REGISTRY_USER and HAULIER_REGISTRY_PASSWORD",

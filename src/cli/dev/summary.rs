@@ -10,6 +10,9 @@ use crate::{
     domain::{AttemptResult, Outcome, Progress, Reports},
 };
 
+/// A longer output is shown on several lines, in bytes.
+const LINE: usize = 80;
+
 /// Tells progress that is new.
 pub(super) fn progress(out: Output, before: &Option<Progress>, reports: &Reports) {
     let Some(now) = reports.progress.as_ref().filter(|now| before.as_ref() != Some(now)) else { return };
@@ -42,7 +45,9 @@ pub(super) fn show(
     }
     let mut rows = Vec::new();
     if let Some(output) = &reports.output {
-        rows.push(("output".to_owned(), serde_json::to_string_pretty(output)?));
+        let line = output.to_string();
+        let text = if line.len() <= LINE { line } else { serde_json::to_string_pretty(output)? };
+        rows.push(("output".to_owned(), text));
     }
     rows.extend(reports.metrics.iter().map(|(name, value)| (format!("metric {name}"), value.to_string())));
     rows.extend(changes(before, after).into_iter().map(|(key, change)| (format!("state {key}"), change)));
