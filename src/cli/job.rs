@@ -1,6 +1,7 @@
 //! `haulier job`: jobs as people see them. Applying is in its own file.
 
 mod apply;
+mod plan;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
