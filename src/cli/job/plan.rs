@@ -152,9 +152,16 @@ impl Plan {
     }
 }
 
+/// More of a value than fits a line is not shown, in characters.
+const LINE: usize = 120;
+
 /// One side of a change.
 fn side(value: &Option<Value>) -> String {
-    value.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+    let text = value.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    match text.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+        None => text,
+    }
 }
 
 /// The set's jobs that no file has any more.
