@@ -33,6 +33,29 @@ fn from_an_empty_folder_to_the_first_run() {
 }
 
 #[test]
+fn a_pipelines_tests_pass_in_its_container() {
+    const TEST: &str = "a_pipelines_tests_pass_in_its_container";
+    let Some(server) = infra(TEST, "HAULIER_TEST_REGISTRY") else { return };
+    let Some(base) = infra(TEST, "HAULIER_TEST_PYTHON_BASE") else { return };
+    let Some(()) = program(TEST, "python3") else { return };
+    let (cli, project) = (service(), Project::init("python-pipeline", &base));
+    // What a cloud's client needs is much, and not needed here.
+    project.edit("requirements.txt", "[pipeline,azure]", "[pipeline]");
+    for secret in ["api-token", "storage"] {
+        assert_eq!(cli.with_input(&["secret", "set", &format!("{}-{secret}", project.name())], "x").code, 0);
+    }
+    let registry = format!("{server}/scaffold");
+    // The packages come from where this machine's pip gets them.
+    let ended = project.run(&cli, &["deploy", "--builder", "none", "--registry", &registry]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let image = cli.json(&["job", "show", project.name()])["spec"]["image"].as_str().unwrap().to_owned();
+    let tests = project.path().join("tests");
+    let words = ["python", "-m", "unittest", "discover", "tests"];
+    let (passed, said) = in_container(&image, &tests, "/app/tests", &words);
+    assert!(passed, "{said}");
+}
+
+#[test]
 fn the_projects_own_tests_pass_in_their_containers() {
     const TEST: &str = "the_projects_own_tests_pass_in_their_containers";
     let Some(server) = infra(TEST, "HAULIER_TEST_REGISTRY") else { return };

@@ -1,27 +1,33 @@
-"""Loads what is new in an HTTP API into a data lake, with every run what came since the last one."""
+"""Loads what is new in a source's orders into the data lake."""
 
-import contextlib
 import os
 
-import example_source
 from haulier import run
 from haulier.pipeline import Cursor, Lake, Source, Watermark
 
 
-def load(url, lake):
-    """Add the orders that have changed to the lake: all of them or, if anything fails, none."""
-    source = Source(url, paging=Cursor("next", "cursor"), records="data")
-    return Lake(lake, format="jsonl", partition="date").load(
-        "shop/orders", source.get("/orders", since=Watermark("updated", "since", key="id"))
+def load(source_url, token, lake_url):
+    """Go on where the last run that succeeded ended. All of it is added, or nothing."""
+    source = Source(
+        source_url,
+        auth=token,
+        # How it is paged: Cursor, NextLink, LinkHeader, PageNumber or Offset.
+        paging=Cursor("next", "cursor"),
+        # Where in an answer the records are.
+        records="data",
+        rate="10/s",
     )
+    since = Watermark("updated_at", key="id")
+    lake = Lake(lake_url, partition="date")
+    with source:
+        return lake.load("orders", source.get("/orders", since=since))
 
 
 def main():
-    """Take source and lake from haulier.yaml; without a source, an example on this machine."""
-    source = os.environ.get("SOURCE_URL")
-    with contextlib.nullcontext(source) if source else example_source.serve() as url:
-        loaded = load(url, os.environ.get("LAKE_URL", "/tmp/lake"))  # noqa: S108 - for the first try alone
-    run.report(output={"rows": loaded.rows, "files": loaded.files})
+    """Load, and tell what came out."""
+    lake = run.parameters.get("lake") or os.environ["LAKE_URL"]
+    loaded = load(os.environ["SOURCE_URL"], run.secret("API_TOKEN"), lake)
+    run.report(output={"rows": loaded.rows, "files": list(loaded.files)})
 
 
 if __name__ == "__main__":
