@@ -14,8 +14,6 @@ use crate::cli::{output::Output, programs, workspace::Workspace};
 /// What the environment was made from; in it, so that both go together.
 const STAMP: &str = "haulier-requirements";
 
-const PIP: [&str; 4] = ["-m", "pip", "install", "--quiet"];
-
 /// Makes `.venv` as `requirements.txt` says, where there is one that it is not made from already.
 pub(super) async fn prepare(workspace: &Workspace, out: Output) -> anyhow::Result<()> {
     let requirements = workspace.dir.join("requirements.txt");
@@ -28,21 +26,29 @@ pub(super) async fn prepare(workspace: &Workspace, out: Output) -> anyhow::Resul
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(());
     }
-    if !venv.join("bin/python").exists() {
+    let is_new = !venv.join("bin/python").exists();
+    if is_new {
         out.note("making .venv");
         let mut make = Command::new("python3");
         let make = make.args(["-m", "venv", ".venv"]).current_dir(&workspace.dir);
         programs::run(make, "install Python 3 with its venv module").await?;
     }
-    let python = venv.canonicalize()?.join("bin/python");
     out.note("installing what requirements.txt says into .venv");
-    // A vendored package keeps its version when the binary that made it changes: it is to be installed anew.
-    let vendored = vendored(&workspace.dir)?;
-    if !vendored.is_empty() {
-        pip(&workspace.dir, Command::new(&python).args(PIP).args(["--no-deps", "--force-reinstall"]).args(&vendored))
-            .await?;
+    let python = venv.canonicalize()?.join("bin/python");
+    let install = |args: &[PathBuf]| {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet"]).args(args).current_dir(&workspace.dir);
+        pip
+    };
+    let hint = "see what it says above, and correct requirements.txt";
+    if !is_new {
+        // A vendored package keeps its version when the binary that made it changes: it is to be installed anew.
+        for package in vendored(&workspace.dir)? {
+            let anew = ["--no-deps".into(), "--force-reinstall".into(), package];
+            programs::run(&mut install(&anew), hint).await?;
+        }
     }
-    pip(&workspace.dir, Command::new(&python).args(PIP).args(["-r", "requirements.txt"])).await?;
+    programs::run(&mut install(&["-r".into(), "requirements.txt".into()]), hint).await?;
     fs::write(&stamp, wanted).with_context(|| format!("{} cannot be written", stamp.display()))
 }
 
@@ -66,8 +72,4 @@ fn fingerprint(dir: &Path) -> io::Result<String> {
         hash.update(&content);
     }
     Ok(hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-async fn pip(dir: &Path, command: &mut Command) -> anyhow::Result<()> {
-    programs::run(command.current_dir(dir), "see what it says above, and correct requirements.txt").await
 }
