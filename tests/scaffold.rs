@@ -6,6 +6,8 @@ mod assembly;
 mod deploy;
 #[path = "scaffold/dev.rs"]
 mod dev;
+#[path = "scaffold/docs.rs"]
+mod docs;
 #[path = "scaffold/init.rs"]
 mod init;
 #[path = "scaffold/journey.rs"]

@@ -22,7 +22,7 @@ pub(super) enum Builder {
 }
 
 /// How images are built.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Building")]
 pub(super) struct BuildArgs {
     /// What builds the image; by default the first of docker, podman and buildah that answers, else none
@@ -36,6 +36,10 @@ pub(super) struct BuildArgs {
     /// A file that the build may read with `RUN --mount=type=secret,id=ID`; may be repeated
     #[arg(long = "build-secret", value_name = "ID=FILE", value_parser = pair)]
     pub(super) secrets: Vec<(String, String)>,
+
+    /// The machines that the image is for, like linux/amd64; by default such as this one
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
 
     /// The containers' network, like host; by default the builder's own
     #[arg(long, value_name = "NAME")]
@@ -109,8 +113,10 @@ impl Tool {
             // Docker's older builder knows no secrets.
             command.env("DOCKER_BUILDKIT", "1").arg("--secret").arg(format!("id={id},src={file}"));
         }
-        if let Some(network) = &args.network {
-            command.arg("--network").arg(network);
+        for (option, value) in [("--network", &args.network), ("--platform", &args.platform)] {
+            if let Some(value) = value {
+                command.arg(option).arg(value);
+            }
         }
         programs::run(command.arg(dir), "see what it says above, and correct the Dockerfile").await
     }

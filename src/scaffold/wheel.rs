@@ -147,7 +147,7 @@ mod tests {
         let bytes = wheel.into_bytes();
         assert_eq!(bytes, Wheel::of_this_version().into_bytes());
         let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-        let names: Vec<_> = archive.file_names().map(str::to_owned).collect();
+        let names: Vec<_> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
         assert!(names.contains(&"haulier/__init__.py".to_owned()), "{names:?}");
         assert!(!names.iter().any(|name| name.contains("__pycache__")), "{names:?}");
         let record = names.last().unwrap().clone();

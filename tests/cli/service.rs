@@ -195,7 +195,7 @@ impl Service {
     pub fn with(engines: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let config = format!(
-            "listen = '127.0.0.1:0'\ndata_dir = '{}'\nregistries.allow = ['127.0.0.1']\n{engines}",
+            "listen = '127.0.0.1:0'\ndata_dir = '{}'\nregistries.allow = ['127.0.0.1', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16']\n{engines}",
             dir.path().join("data").display()
         );
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();

@@ -1,6 +1,6 @@
 //! What a new developer does, counted and timed; and each project's own tests in its own container.
 
-use std::time::Instant;
+use std::{io::Write, time::Instant};
 
 use crate::project::{Project, in_container, infra, program, service};
 
@@ -29,7 +29,9 @@ fn from_an_empty_folder_to_the_first_run() {
     let state = cli.json(&["state", "show", project.name()]);
     assert_eq!(state["state"]["since"], 6, "two runs of three records each: {state}");
     let seconds = begin.elapsed().as_secs_f64();
-    println!("init and {} commands in {seconds:.1} s: {}", told.len(), told.join(", "));
+    // Not `eprintln!`, which the test harness would swallow.
+    let line = format!("init and {} commands in {seconds:.1} s: {}\n", told.len(), told.join(", "));
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub fn infra(test: &str, variable: &str) -> Option<String> {
 
 /// A program of this machine; `None` leaves a visible skip.
 pub fn program(test: &str, name: &str) -> Option<()> {
-    let there = Command::new(name).arg("--version").output().is_ok_and(|answer| answer.status.success());
+    let there = Command::new(name).arg("--version").output().is_ok();
     if !there {
         skipped(test, &format!("there is no {name}"));
     }

@@ -1,10 +1,16 @@
 //! Logins that are tried when they are set, and images that are pinned.
 
+use std::{
+    io::{BufRead, Write},
+    process::Command,
+};
+
+use haulier::engines::contract::skipped;
 use serde_json::json;
 
 use crate::{
-    project::infra,
-    service::{Cli, Service},
+    project::{infra, program},
+    service::{Cli, Running, Service, eventually},
 };
 
 fn set(cli: &Cli, server: &str, user: &str, password: &str, more: &[&str]) -> (i32, String) {
@@ -34,6 +40,78 @@ fn a_login_is_tried_when_it_is_set() {
     assert_eq!(set(&cli, "registry.invalid", &user, &password, &["--no-check"]).0, 0);
     assert_eq!(set(&cli, &server, &user, &password, &[]), (0, "private is set\n".to_owned()));
     assert_eq!(cli.json(&["registry", "list"])[0]["server"], json!(server));
+}
+
+/// A server of this machine with a certificate that nobody has signed, and its address; `None` leaves a visible skip.
+fn untrusted_server(test: &str, dir: &std::path::Path) -> Option<(Running, String)> {
+    program(test, "openssl")?;
+    // No packet is sent by this: it asks the system which address it would use.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let outside = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()).map(|address| address.ip());
+    let Some(address) = outside.ok().filter(|address| !address.is_loopback()) else {
+        skipped(test, "this machine has no address but its loopback one");
+        return None;
+    };
+    let port = std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
+    let make =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-keyout", "key.pem", "-out", "cert.pem"];
+    let subject = ["-subj", "/CN=registry.example.com"];
+    let made = Command::new("openssl").args(make).args(subject).current_dir(dir).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let server = format!("{address}:{port}");
+    let mut serve = Command::new("openssl");
+    serve.args(["s_server", "-accept", &server, "-key", "key.pem", "-cert", "cert.pem", "-www"]).current_dir(dir);
+    let running = Running::start(&mut serve);
+    eventually(|| std::net::TcpStream::connect(&server).ok());
+    Some((running, server))
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_told() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let found = untrusted_server("a_certificate_that_is_not_trusted_is_told", dir.path());
+    let Some((_running, server)) = found else { return };
+    let (code, told) = set(&Service::start(), &server, "user", "password", &[]);
+    assert!(code == 1 && told.contains("no certificate that is trusted"), "{told}");
+}
+
+/// A registry that wants tokens of a service of its own, like those of clouds: takes `user:right`.
+fn token_registry() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = String::new();
+            let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
+            let head = head.to_ascii_lowercase();
+            let is = |part: &str| head.contains(part);
+            let (status, header, body) = if is("get /token?service=here") {
+                // "user:right" in base64.
+                let right = is("authorization: basic dxnlcjpyawdoda==");
+                if right { ("200 OK", String::new(), r#"{"token": "t-1"}"#) } else { ("401 No", String::new(), "{}") }
+            } else if is("authorization: bearer t-1") {
+                ("200 OK", String::new(), "{}")
+            } else {
+                let header = format!("www-authenticate: Bearer realm=\"http://{address}/token\",service=\"here\"\r\n");
+                ("401 No", header, "{}")
+            };
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\n{header}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address.to_string()
+}
+
+#[test]
+fn registries_with_token_services_are_asked_their_way() {
+    let (cli, server) = (Service::start(), token_registry());
+    let (code, told) = set(&cli, &server, "user", "wrong", &[]);
+    assert!(code == 1 && told.contains("refuses this login"), "{told}");
+    assert_eq!(set(&cli, &server, "user", "right", &[]), (0, "private is set\n".to_owned()));
 }
 
 #[test]

@@ -132,9 +132,8 @@ async fn packages(dir: &Path, requirements: &Path, base: &Base) -> anyhow::Resul
         _ => "x86_64",
     };
     let folder = tempfile::tempdir()?;
-    let own = dir.join(".venv/bin/python");
-    let python = if own.exists() { own.canonicalize()?.parent().map(|_| dir.join(".venv/bin/python")) } else { None };
-    let python = python.map_or_else(|| Ok(PathBuf::from("python3")), |path| std::path::absolute(path))?;
+    let own = std::path::absolute(dir.join(".venv/bin/python"))?;
+    let python = if own.exists() { own } else { PathBuf::from("python3") };
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--no-compile", "--only-binary=:all:", "--implementation=cp"]);
     pip.arg(format!("--python-version={}", version.join(".")));
@@ -215,7 +214,7 @@ impl Push<'_> {
     async fn push(&self, layers: &[Layer], config: Vec<u8>) -> anyhow::Result<()> {
         let login = self.target.login.as_ref();
         let failed =
-            |error: OciDistributionError| hinted(registry::classify(self.image, login.is_some(), &error), self.target);
+            |error: OciDistributionError| hinted(&registry::classify(self.image, login.is_some(), &error), self.target);
         let client = registry::client(self.image).map_err(failed)?;
         client.store_auth_if_needed(self.image.registry(), &registry::auth(login)).await;
         // Of its own, so that a refused login is told as one.
@@ -261,7 +260,7 @@ impl Push<'_> {
         let size = u64::try_from(layer.size).ok();
         let stream = pulled.stream.map_err(OciDistributionError::from);
         client.push_blob_stream(self.image, stream, &layer.digest, size).await.map_err(|error| {
-            hinted(registry::classify(self.image, self.target.login.is_some(), &error), self.target)
+            hinted(&registry::classify(self.image, self.target.login.is_some(), &error), self.target)
         })?;
         Ok(())
     }

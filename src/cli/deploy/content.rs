@@ -10,7 +10,7 @@ use std::{
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ring::digest::{Context, SHA256};
 
-use crate::cli::exit::Usage;
+use crate::cli::{builder::BuildArgs, exit::Usage};
 
 /// More files than a script needs: something is in the folder that does not belong into the image.
 const MOST_FILES: usize = 20_000;
@@ -98,7 +98,7 @@ fn dockerignore(dir: &Path) -> anyhow::Result<Gitignore> {
 ///
 /// # Errors
 /// A file cannot be read.
-pub(super) fn tag(dir: &Path, entries: &[Entry], build_args: &[(String, String)]) -> anyhow::Result<String> {
+pub(super) fn tag(dir: &Path, entries: &[Entry], build: &BuildArgs) -> anyhow::Result<String> {
     let mut hash = Context::new(&SHA256);
     let mut add = |bytes: &[u8]| {
         hash.update(&bytes.len().to_le_bytes());
@@ -106,9 +106,12 @@ pub(super) fn tag(dir: &Path, entries: &[Entry], build_args: &[(String, String)]
     };
     // Also where it is ignored: it says what becomes of all else.
     add(&fs::read(dir.join("Dockerfile"))?);
-    for (key, value) in build_args {
+    for (key, value) in &build.args {
         add(key.as_bytes());
         add(value.as_bytes());
+    }
+    if let Some(platform) = &build.platform {
+        add(platform.as_bytes());
     }
     for entry in entries {
         add(entry.path.as_os_str().as_encoded_bytes());
@@ -193,7 +196,10 @@ mod tests {
     #[test]
     fn the_tag_follows_the_content_and_nothing_else() {
         let dir = folder(&[("main.py", "print()"), ("Dockerfile", "FROM x")]);
-        let tag = |args: &[(String, String)]| tag(dir.path(), &entries(dir.path()).unwrap(), args).unwrap();
+        let tag = |args: &[(String, String)]| {
+            let build = BuildArgs { args: args.to_vec(), ..BuildArgs::default() };
+            tag(dir.path(), &entries(dir.path()).unwrap(), &build).unwrap()
+        };
         let first = tag(&[]);
         assert!(first.len() == 24 && first.starts_with("content-"), "{first}");
         fs::write(dir.path().join("main.py"), "print()").unwrap();

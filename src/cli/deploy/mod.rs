@@ -58,12 +58,12 @@ pub(super) struct DeployArgs {
     #[arg(short, long)]
     yes: bool,
 
-    #[command(flatten)]
-    build: BuildArgs,
-
     /// The project's folder
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
+
+    #[command(flatten)]
+    build: BuildArgs,
 }
 
 pub(super) async fn run(context: &Context, args: DeployArgs) -> anyhow::Result<u8> {
@@ -144,7 +144,7 @@ fn snippets(context: &Context, job: &JobView) {
         "\nto start it from\n  \
          the shell     haulier run {name} --follow\n  \
          Data Factory  haulier adf --job {name} > pipeline.json   (paste it into the code view)\n  \
-         Airflow       from haulier_airflow import HaulierRunOperator\n                {airflow}\n  \
+         Airflow       from haulier_airflow.operators import HaulierRunOperator\n                {airflow}\n  \
          anything      curl -X POST -H \"Authorization: Bearer $HAULIER_TOKEN\" -H \"Idempotency-Key: $(date +%F)\" \\\n  \
          \u{20}             {url}/api/v1/jobs/{name}/runs\n"
     ));

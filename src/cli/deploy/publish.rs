@@ -31,7 +31,7 @@ pub(super) struct Published {
 /// The builder or the registry fails.
 pub(super) async fn publish(dir: &Path, target: &Target, args: &DeployArgs, out: Output) -> anyhow::Result<Published> {
     let entries = content::entries(dir)?;
-    let content_tag = content::tag(dir, &entries, &args.build.args)?;
+    let content_tag = content::tag(dir, &entries, &args.build)?;
     let image = format!("{}:{content_tag}", target.repository);
     let reference: Reference =
         image.parse().map_err(|error| Usage(format!("{} is no image: {error}", target.repository)))?;
@@ -39,7 +39,7 @@ pub(super) async fn publish(dir: &Path, target: &Target, args: &DeployArgs, out:
     let known = match registry::digest(&reference, login).await {
         Ok(digest) if !args.rebuild => Some(digest),
         Ok(_) | Err(RegistryError::NotFound(_)) => None,
-        Err(error) => return Err(hinted(error, target)),
+        Err(error) => return Err(hinted(&error, target)),
     };
     let digest = match known {
         Some(digest) => {
@@ -49,17 +49,21 @@ pub(super) async fn publish(dir: &Path, target: &Target, args: &DeployArgs, out:
         None => {
             match args.build.tool().await? {
                 Some(tool) => build_and_push(tool, dir, &image, target, args, out).await?,
+                None if args.build.platform.is_some() => {
+                    let told = "--platform needs a builder: install docker, podman or buildah, or leave it out";
+                    return Err(Usage(told.to_owned()).into());
+                }
                 None => {
                     let from = (entries.as_slice(), args.build.args.as_slice());
                     assemble(dir, &reference, target, from, args.max_image_mb, out).await?;
                 }
             }
-            registry::digest(&reference, login).await.map_err(|error| hinted(error, target))?
+            registry::digest(&reference, login).await.map_err(|error| hinted(&error, target))?
         }
     };
     let mut tags = vec![content_tag];
     if let Some(revision) = super::revision(dir) {
-        registry::tag(&reference, &revision, login).await.map_err(|error| hinted(error, target))?;
+        registry::tag(&reference, &revision, login).await.map_err(|error| hinted(&error, target))?;
         tags.push(revision);
     }
     Ok(Published { pinned: format!("{}@{digest}", target.repository), tags })
@@ -100,8 +104,8 @@ pub(super) fn check_size(bytes: u64, most_mb: u64) -> anyhow::Result<()> {
 }
 
 /// What the registry says, and what to do.
-pub(super) fn hinted(error: RegistryError, target: &Target) -> anyhow::Error {
-    let hint = match &error {
+pub(super) fn hinted(error: &RegistryError, target: &Target) -> anyhow::Error {
+    let hint = match error {
         RegistryError::Unauthorized { .. } => format!(
             ": log in with `docker login {}`, or set HAULIER_REGISTRY_USER and HAULIER_REGISTRY_PASSWORD",
             target.server

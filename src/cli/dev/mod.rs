@@ -22,10 +22,10 @@ use super::{
     text::pair,
     workspace::Workspace,
 };
-use crate::domain::{AttemptEnd, AttemptResult, Outcome, Reports, RunId};
+use crate::domain::{AttemptEnd, AttemptResult, Outcome, RunId};
 
 use inject::Injection;
-use process::{Ended, Script, Stop};
+use process::{Ended, Script};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -45,12 +45,12 @@ pub(super) struct DevArgs {
     #[arg(long)]
     container: bool,
 
-    #[command(flatten)]
-    build: BuildArgs,
-
     /// The project's folder
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
+
+    #[command(flatten)]
+    build: BuildArgs,
 }
 
 pub(super) async fn run(context: &Context, args: DevArgs) -> anyhow::Result<u8> {
@@ -91,12 +91,12 @@ pub(super) async fn run(context: &Context, args: DevArgs) -> anyhow::Result<u8> 
             ));
             return Ok(exit::RUN_FAILED);
         }
-        return Ok(code(&end, &result, &reports, interrupted));
+        return Ok(code(&end, &result, interrupted));
     }
 }
 
 /// The script's own exit code; where it has none, or ended well in vain, that of `haulier run`.
-fn code(end: &AttemptEnd, result: &AttemptResult, _: &Reports, interrupted: bool) -> u8 {
+fn code(end: &AttemptEnd, result: &AttemptResult, interrupted: bool) -> u8 {
     match end {
         _ if interrupted => exit::INTERRUPTED,
         AttemptEnd::Exited { code: 0, .. } if result.verdict.is_err() => exit::RUN_FAILED,
@@ -125,7 +125,7 @@ impl How {
     ) -> anyhow::Result<Script> {
         let spec = &workspace.spec;
         let given = injection.given(workspace, run, slice, parameters, state)?;
-        let (command, stop) = match self {
+        let (command, remove) = match self {
             Self::Here => {
                 let words: Vec<_> = spec.command.iter().flatten().chain(&spec.args).collect();
                 let Some((program, args)) = words.split_first() else {
@@ -136,7 +136,7 @@ impl How {
                 let mut command = Command::new(program);
                 command.args(args).current_dir(&workspace.dir);
                 injection.apply_here(&mut command, workspace).context("the surroundings cannot be made")?;
-                (command, Stop::Signals)
+                (command, None)
             }
             Self::Container(runnable) => {
                 let name = format!("haulier-dev-{run}-{slice}");
@@ -144,9 +144,9 @@ impl How {
                 injection.apply_container(&mut command, spec).context("the surroundings cannot be made")?;
                 let names: Vec<_> = given.iter().map(|(name, _)| name.as_str()).collect();
                 runnable.finish(&mut command, spec, &names);
-                (command, Stop::Container(runnable.remove(&name)))
+                (command, Some(runnable.remove(&name)))
             }
         };
-        Ok(Script::new(command, given, stop, spec))
+        Ok(Script::new(command, given, remove, spec))
     }
 }

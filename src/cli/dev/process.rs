@@ -29,30 +29,28 @@ const LAST_OUTPUT: Duration = Duration::from_secs(2);
 /// Later than anyone waits.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// How the script is ended by force.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// It is a process of this machine.
-    Signals,
-    /// It is a container: this removes it.
-    Container(Command),
-}
-
 /// What is to be run.
 #[derive(Debug)]
 pub(super) struct Script {
     command: Command,
-    stop: Stop,
+    /// Removes its container, if it is in one.
+    remove: Option<Command>,
     timeout: Duration,
     grace: Duration,
 }
 
 impl Script {
-    pub(super) fn new(mut command: Command, given: Vec<(String, String)>, stop: Stop, spec: &JobSpec) -> Self {
+    /// For a job; `remove` removes its container, if it is in one.
+    pub(super) fn new(
+        mut command: Command,
+        given: Vec<(String, String)>,
+        remove: Option<Command>,
+        spec: &JobSpec,
+    ) -> Self {
         command.envs(given);
         Self {
             command,
-            stop,
+            remove,
             timeout: Duration::from_secs(u64::from(spec.timeout_seconds)),
             grace: Duration::from_secs(u64::from(spec.kill_grace_seconds)),
         }
@@ -73,14 +71,14 @@ pub(super) struct Ended {
 /// # Errors
 /// Its output cannot be printed.
 pub(super) async fn run(script: Script, injection: &Injection, out: Output) -> anyhow::Result<Ended> {
-    let Script { mut command, stop, timeout, grace } = script;
+    let Script { mut command, remove, timeout, grace } = script;
     // A group of its own, so that Ctrl-C reaches it through us alone, as a cancel would.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return Ok(not_started(&command, &error)),
     };
-    let mut stopping = Stopping { group: child.id().and_then(group), stop, grace, killed_at: None, begun: false };
+    let mut stopping = Stopping { group: child.id().and_then(group), remove, grace, killed_at: None, begun: false };
     let mut frames = frames(&mut child);
     let mut listener = Listener::new(injection, out);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -160,7 +158,7 @@ fn frames(child: &mut Child) -> impl Stream<Item = LogFrame> + Unpin + use<> {
 /// Tells the script to end, and then makes it.
 struct Stopping {
     group: Option<Pid>,
-    stop: Stop,
+    remove: Option<Command>,
     grace: Duration,
     killed_at: Option<Instant>,
     begun: bool,
@@ -177,7 +175,7 @@ impl Stopping {
 
     async fn kill(&mut self) {
         self.killed_at = Some(Instant::now() + NEVER);
-        if let Stop::Container(remove) = &mut self.stop {
+        if let Some(remove) = &mut self.remove {
             let _ = remove.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
         }
         if let Some(group) = self.group {
