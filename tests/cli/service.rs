@@ -188,16 +188,14 @@ impl Deref for Service {
 
 impl Service {
     pub fn start() -> Self {
-        Self::with("[engines.simulated]\nkind = 'simulated'\n")
+        Self::with("registries.allow = ['127.0.0.1']\n[engines.simulated]\nkind = 'simulated'\n")
     }
 
-    /// A service with these engines.
-    pub fn with(engines: &str) -> Self {
+    /// A service with these settings.
+    pub fn with(settings: &str) -> Self {
         let dir = TempDir::new().unwrap();
-        let config = format!(
-            "listen = '127.0.0.1:0'\ndata_dir = '{}'\nregistries.allow = ['127.0.0.1', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16']\n{engines}",
-            dir.path().join("data").display()
-        );
+        let data = dir.path().join("data");
+        let config = format!("listen = '127.0.0.1:0'\ndata_dir = '{}'\n{settings}", data.display());
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
         let (running, url) = serve(&dir);
         let token = eventually(|| word_after(&running.stderr(), "HAULIER_TOKEN="));

@@ -36,7 +36,7 @@ pub fn program(test: &str, name: &str) -> Option<()> {
 /// A service with the Docker engine.
 pub fn service() -> Service {
     let host = env::var("HAULIER_TEST_DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    Service::with(&format!("[engines.docker]\nkind = 'docker'\nhost = '{host}'\n"))
+    Service::with(&format!("registries.allow = ['127.0.0.1']\n[engines.docker]\nkind = 'docker'\nhost = '{host}'\n"))
 }
 
 /// A project's folder, made by `haulier init`.

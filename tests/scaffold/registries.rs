@@ -71,7 +71,9 @@ fn a_certificate_that_is_not_trusted_is_told() {
     let dir = tempfile::TempDir::new().unwrap();
     let found = untrusted_server("a_certificate_that_is_not_trusted_is_told", dir.path());
     let Some((_running, server)) = found else { return };
-    let (code, told) = set(&Service::start(), &server, "user", "password", &[]);
+    let (address, _) = server.split_once(':').unwrap();
+    let settings = format!("registries.allow = ['{address}']\n[engines.simulated]\nkind = 'simulated'\n");
+    let (code, told) = set(&Service::with(&settings), &server, "user", "password", &[]);
     assert!(code == 1 && told.contains("no certificate that is trusted"), "{told}");
 }
 
