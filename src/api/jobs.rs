@@ -284,7 +284,13 @@ impl Api {
         views::checked(spec.check())?;
         let mut problems = Problems::default();
         let p = &mut problems;
-        let detail = format!("the project does not allow this image: its list is {:?}", at.project.images);
+        let allowed: Vec<_> = at.project.images.iter().map(ToString::to_string).collect();
+        let detail = format!(
+            "the project does not allow this image, only {}: use one of those, or let an admin add it (haulier project \
+             images {})",
+            allowed.join(", "),
+            at.project.name
+        );
         p.require(at.project.allows(&spec.image), "/image", detail);
         let engines = self.runner.engines();
         let name = spec.engine.as_ref().map_or(engines.default_name(), |name| name.as_str());

@@ -131,7 +131,7 @@ mod tests {
             ("name: a\nimage: b\n---\nname: b\nimage: b\nenv:\n  X: y\n  9: z\n", ", line 8, column 6: /env/9: "),
             (
                 "name: a\nimage: b\nlimits:\n- name: x\n- {name: y, weight: 0}\n",
-                ", line 5, column 20: /limits/1/weight",
+                ", line 5, column 21: /limits/1/weight",
             ),
             ("name: a\nimage: b\nwhen_full: reject\n", ", line 3, column 12: /when_full: needs max_parallel"),
             ("{\"name\": \"a\",\n \"image\": \"b\", \"timeout_seconds\": 0}", ", line 2, column 34: /timeout_seconds"),

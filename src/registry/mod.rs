@@ -36,7 +36,7 @@ impl fmt::Debug for Login {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// It wants a login, or another one.
-    #[error("the registry {server} refuses: {}", if *.had_login { "the login is wrong, or may not do this" } else { "it wants a login" })]
+    #[error("the registry {server} refuses: {}", if *.had_login { "the login is wrong, or may not do this" } else { "it wants a login, and there is none for it" })]
     Unauthorized {
         /// Which.
         server: String,
@@ -44,7 +44,7 @@ pub enum RegistryError {
         had_login: bool,
     },
     /// It has no such image.
-    #[error("{0} is not in its registry: check its name and tag")]
+    #[error("{0} is not in its registry, or is not for this kind of machine: check name and tag")]
     NotFound(String),
     /// It cannot be asked.
     #[error("the registry {server} cannot be reached: {reason}")]
@@ -175,7 +175,14 @@ pub fn classify(reference: &Reference, had_login: bool, error: &OciDistributionE
             let is = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
             if is(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
                 unauthorized(server)
-            } else if is(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::NotFound]) {
+            } else if is(&[
+                OciErrorCode::ManifestUnknown,
+                OciErrorCode::NameUnknown,
+                OciErrorCode::NotFound,
+                OciErrorCode::NameInvalid,
+                OciErrorCode::BlobUnknown,
+                OciErrorCode::ManifestBlobUnknown,
+            ]) {
                 RegistryError::NotFound(reference.to_string())
             } else {
                 RegistryError::Odd { server, reason: envelope.to_string() }

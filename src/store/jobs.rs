@@ -103,6 +103,11 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn would_apply(&self, new: &NewRevision) -> Result<Applied, StoreError> {
+        let created_at = match self.job(new.project, new.job).await? {
+            None if new.number == 1 => new.now,
+            Some((job, ..)) if job.revision + 1 == new.number && job.archived_at.is_none() => job.created_at,
+            _ => return Ok(Applied::Stale),
+        };
         let mut session = self.read().await?;
         if let Err(bad) = resolve_limits(&mut session, new).await? {
             return Ok(Applied::BadLimits(bad));
@@ -111,11 +116,6 @@ impl Store {
         if session.first(sql, values![new.project, new.spec.name.as_str(), new.job]).await?.is_some() {
             return Ok(Applied::NameTaken);
         }
-        let created_at = match self.job(new.project, new.job).await? {
-            None if new.number == 1 => new.now,
-            Some((job, ..)) if job.revision + 1 == new.number && job.archived_at.is_none() => job.created_at,
-            _ => return Ok(Applied::Stale),
-        };
         Ok(Applied::Done(Job {
             id: new.job,
             project: new.project,

@@ -112,6 +112,10 @@ fn what_stands_against_it_is_told_before_anything_is_built() {
     refused(&["--registry", "127.0.0.1:1/x"], 1, "cannot be reached");
     let away = project.run(&Cli::offline(), &["deploy", "--registry", &registry]);
     assert_eq!(away.code, 69, "{away:?}");
+    // What the service refuses.
+    project.edit("haulier.yaml", "timeout_seconds", "secrets: {KEY: {from: nowhere}}\ntimeout_seconds");
+    refused(&["--registry", &registry], 1, "the project has no secret nowhere");
+    project.edit("haulier.yaml", "secrets: {KEY: {from: nowhere}}\n", "");
     // Somebody else's job.
     cli.apply(&serde_json::json!({"name": project.name(), "image": "example.com/other:1"}));
     refused(&["--registry", &registry], 2, "there is a job");

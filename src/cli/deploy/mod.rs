@@ -9,6 +9,7 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{
@@ -74,10 +75,12 @@ pub(super) async fn run(context: &Context, args: DeployArgs) -> anyhow::Result<u
         return Err(Usage(told).into());
     }
     let client = context.client()?;
-    // Before anything is built: the token works, and the name is not another's.
+    // Before anything is built: the token works, the name is not another's, and the service would take the job.
     let present = present(&client, &spec).await?;
     let target = Target::choose(&client, &spec, args.registry.as_deref()).await?;
     may_replace(present.as_ref(), &target, &args)?;
+    let some_digest = format!("{}@sha256:{}", target.repository, "0".repeat(64));
+    client.dry_run(&JobSpec { image: some_digest, ..spec.clone() }).await.context("the service refuses the job")?;
 
     let published = publish::publish(&dir, &target, &args, out).await?;
     target.warn_without_login(out);

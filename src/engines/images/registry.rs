@@ -3,12 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use oci_client::{
-    Client, Reference,
-    errors::{OciDistributionError, OciErrorCode},
-    manifest::OciDescriptor,
-    secrets::RegistryAuth,
-};
+use oci_client::{Client, Reference, errors::OciDistributionError, manifest::OciDescriptor, secrets::RegistryAuth};
 use secrecy::ExposeSecret;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
@@ -16,6 +11,7 @@ use super::{Image, ImageStore, Layer, broken, config, invalid, pull_failed};
 use crate::{
     domain::WaitReason,
     engines::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persistence},
+    registry::RegistryError,
 };
 
 /// No image has so many layers that they could be mounted.
@@ -106,48 +102,16 @@ fn client(reference: &Reference) -> Result<Client, EngineError> {
         .map_err(|error| pull_failed(Persistence::Permanent, error.to_string()).caused_by(error))
 }
 
+/// What an error means for the launch: what a registry refuses it refuses again, all else may pass.
 fn classify(reference: &Reference, had_login: bool, error: OciDistributionError) -> EngineError {
     use EngineErrorKind::{ImageNotFound, ImagePull, ImageUnauthorized};
-    use OciDistributionError as Error;
     use Persistence::{Permanent, Temporary};
-    let unauthorized = || {
-        let hint =
-            if had_login { "the login is refused: correct it" } else { "a login is needed: set one for the registry" };
-        (ImageUnauthorized, Permanent, format!("{reference}: {hint}"))
-    };
-    let missing = || {
-        let text =
-            format!("{reference} is not in its registry, or is not for this kind of machine: check name and tag");
-        (ImageNotFound, Permanent, text)
-    };
-    let (kind, persistence, detail) = match &error {
-        Error::UnauthorizedError { .. } | Error::AuthenticationFailure(_) => unauthorized(),
-        Error::ImageManifestNotFoundError(_) | Error::ServerError { code: 404, .. } => missing(),
-        Error::ServerError { code: 401 | 403, .. } => unauthorized(),
-        Error::RegistryError { envelope, .. } => {
-            let is = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
-            if is(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
-                unauthorized()
-            } else if is(&[
-                OciErrorCode::ManifestUnknown,
-                OciErrorCode::NameUnknown,
-                OciErrorCode::NotFound,
-                OciErrorCode::NameInvalid,
-                OciErrorCode::BlobUnknown,
-                OciErrorCode::ManifestBlobUnknown,
-            ]) {
-                missing()
-            } else {
-                (ImagePull, Temporary, format!("the registry of {reference} refuses: {envelope}"))
-            }
-        }
-        Error::RequestError(_) | Error::ServerError { .. } | Error::IoError(_) => (
-            ImagePull,
-            Temporary,
-            format!("the registry of {reference} cannot be asked: {}", crate::with_causes(&error)),
-        ),
+    let meaning = crate::registry::classify(reference, had_login, &error);
+    let (kind, persistence) = match &meaning {
+        RegistryError::Unauthorized { .. } => (ImageUnauthorized, Permanent),
+        RegistryError::NotFound(_) => (ImageNotFound, Permanent),
         // A digest that is wrong may be right the next time; so may an answer that is no answer.
-        _ => (ImagePull, Temporary, format!("the registry of {reference} does not answer as it should: {error}")),
+        RegistryError::Unreachable { .. } | RegistryError::Odd { .. } => (ImagePull, Temporary),
     };
-    EngineError::new(kind, persistence, "pull the image", detail).caused_by(error)
+    EngineError::new(kind, persistence, "pull the image", format!("{reference}: {meaning}")).caused_by(error)
 }
