@@ -134,7 +134,7 @@ mod tests {
                 ", line 5, column 21: /limits/1/weight",
             ),
             ("name: a\nimage: b\nwhen_full: reject\n", ", line 3, column 12: /when_full: needs max_parallel"),
-            ("{\"name\": \"a\",\n \"image\": \"b\", \"timeout_seconds\": 0}", ", line 2, column 34: /timeout_seconds"),
+            ("{\"name\": \"a\",\n \"image\": \"b\", \"timeout_seconds\": 0}", ", line 2, column 35: /timeout_seconds"),
         ] {
             let problem = problem(text);
             assert!(problem.starts_with(&format!("a.yaml{told}")), "{problem}");
