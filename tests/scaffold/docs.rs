@@ -124,7 +124,7 @@ fn the_guide_prints_what_it_says() {
             String::from_utf8(shell.output().unwrap().stdout).unwrap().replace(&server, "registry.example.com");
         // What was deployed by an earlier test would not be built again.
         let own = dir.path().join("load-orders").join("own.txt");
-        if own.parent().is_some_and(|project| project.exists()) && !own.exists() {
+        if own.parent().is_some_and(std::path::Path::exists) && !own.exists() {
             fs::write(own, uuid::Uuid::now_v7().to_string()).unwrap();
         }
         assert!(fits(&expected, &printed), "$ {command}\nis to print\n{}\nand prints\n{printed}", expected.join("\n"));
