@@ -2,12 +2,22 @@
 
 use std::process::Command;
 
+use base64::Engine;
 use serde_json::Value;
 
 use crate::{
     project::{Project, infra, program, service},
     service::{Cli, Ended},
 };
+
+/// Where this user's own configuration of Podman and Buildah may not do.
+const SURROUNDINGS: [(&str, &str); 2] = [("BUILDAH_ISOLATION", "chroot"), ("STORAGE_DRIVER", "vfs")];
+
+/// Removes a builder's own copy of a project's image.
+fn remove(builder: &str, registry: &str, project: &Project) {
+    let image = format!("{registry}/{}", project.name());
+    let _ = Command::new(builder).envs(SURROUNDINGS).args(["rmi", "--force", &image]).output();
+}
 
 /// The registry and the image that tests build on.
 fn registry(test: &str) -> Option<(String, String)> {
@@ -78,23 +88,33 @@ fn every_builder_does_it() {
     const TEST: &str = "every_builder_does_it";
     let Some((registry, image)) = registry(TEST) else { return };
     let cli = service();
-    // Where this user's own configuration may not do.
-    let surroundings = [("BUILDAH_ISOLATION", "chroot"), ("STORAGE_DRIVER", "vfs")];
     for builder in ["podman", "buildah"] {
         let Some(()) = program(&format!("{TEST}, {builder}"), builder) else { continue };
         let project = Project::shell(&image);
         let deploy = ["deploy", "--builder", builder, "--registry", &registry, "--run"];
-        let ended = project.run_with(&cli, &deploy, &surroundings);
+        let ended = project.run_with(&cli, &deploy, &SURROUNDINGS);
         assert_eq!(ended.code, 0, "{builder}: {ended:?}");
         assert!(ended.stdout.contains("this is run number 1"), "{builder}: {ended:?}");
-        let again = project.run_with(&cli, &deploy[..5], &surroundings);
+        let again = project.run_with(&cli, &deploy[..5], &SURROUNDINGS);
         done(&again, "unchanged");
-        let _ = Command::new(builder)
-            .envs(surroundings)
-            .args(["rmi", "--force"])
-            .arg(format!("{registry}/{}", project.name()))
-            .output();
+        remove(builder, &registry, &project);
     }
+}
+
+#[test]
+fn a_build_reads_its_secrets_and_keeps_none() {
+    const TEST: &str = "a_build_reads_its_secrets_and_keeps_none";
+    let Some((registry, image)) = registry(TEST) else { return };
+    let Some(()) = program(TEST, "buildah") else { return };
+    let (cli, project) = (service(), Project::shell(&image));
+    project.edit("Dockerfile", "USER", "RUN --mount=type=secret,id=key wc -c < /run/secrets/key > /length\nUSER");
+    project.write("main.sh", "cat /length; cat /run/secrets/key 2>/dev/null || echo none\n");
+    project.write(".haulier/key", "a-key");
+    let deploy =
+        ["deploy", "--builder", "buildah", "--registry", &registry, "--run", "--build-secret", "key=.haulier/key"];
+    let ended = project.run_with(&cli, &deploy, &SURROUNDINGS);
+    assert!(ended.code == 0 && ended.stdout.ends_with("\n5\nnone\n"), "{ended:?}");
+    remove("buildah", &registry, &project);
 }
 
 #[test]
@@ -172,5 +192,15 @@ fn private_registries_take_the_login_of_variables() {
         let ended = project.run_with(&cli, &["deploy", "--builder", builder, "--run"], &login);
         assert!(ended.code == 0 && ended.stdout.contains("this is run number"), "{builder}: {ended:?}");
         assert!(!ended.stderr.contains(&password) && !ended.stderr.contains("has no login"), "{ended:?}");
+    }
+    // What `docker login` leaves does as well.
+    let docker = tempfile::TempDir::new().unwrap();
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let config = serde_json::json!({"auths": {&server: {"auth": auth}}});
+    std::fs::write(docker.path().join("config.json"), config.to_string()).unwrap();
+    for builder in ["docker", "none"] {
+        project.write("marker", &format!("{builder}, logged in"));
+        let login = [("DOCKER_CONFIG", docker.path().to_str().unwrap())];
+        done(&project.run_with(&cli, &["deploy", "--builder", builder], &login), "changed");
     }
 }

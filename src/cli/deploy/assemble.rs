@@ -23,6 +23,7 @@ use super::{
     content::{self, Entry},
     dockerfile::{self, Recipe, Step},
     layer::{Layer, Tree, sha256},
+    login::Found,
     publish::{check_size, hinted},
     target::Target,
 };
@@ -71,7 +72,7 @@ impl Base {
     async fn pull(name: &str) -> anyhow::Result<Self> {
         let reference: Reference =
             name.parse().map_err(|error| Usage(format!("the base image {name} is no image: {error}")))?;
-        let login = super::login(reference.registry())?;
+        let login = Found::for_server(reference.registry())?.map(|found| found.login);
         let failed = |error: OciDistributionError| {
             let error = registry::classify(&reference, login.is_some(), &error);
             anyhow::anyhow!("the base image: {error}")
@@ -212,7 +213,7 @@ struct Push<'a> {
 
 impl Push<'_> {
     async fn push(&self, layers: &[Layer], config: Vec<u8>) -> anyhow::Result<()> {
-        let login = self.target.login.as_ref();
+        let login = self.target.login();
         let failed =
             |error: OciDistributionError| hinted(&registry::classify(self.image, login.is_some(), &error), self.target);
         let client = registry::client(self.image).map_err(failed)?;
@@ -260,7 +261,7 @@ impl Push<'_> {
         let size = u64::try_from(layer.size).ok();
         let stream = pulled.stream.map_err(OciDistributionError::from);
         client.push_blob_stream(self.image, stream, &layer.digest, size).await.map_err(|error| {
-            hinted(&registry::classify(self.image, self.target.login.is_some(), &error), self.target)
+            hinted(&registry::classify(self.image, self.target.login().is_some(), &error), self.target)
         })?;
         Ok(())
     }

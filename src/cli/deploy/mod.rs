@@ -4,6 +4,7 @@ mod assemble;
 mod content;
 mod dockerfile;
 mod layer;
+mod login;
 mod publish;
 mod target;
 
@@ -24,7 +25,6 @@ use crate::{
     api::types::JobView,
     client::{Client, ClientError},
     domain::{JobSpec, RunRequest},
-    registry,
 };
 
 pub(super) use content::base_image;
@@ -151,28 +151,6 @@ fn snippets(context: &Context, job: &JobView) {
          anything      curl -X POST -H \"Authorization: Bearer $HAULIER_TOKEN\" -H \"Idempotency-Key: $(date +%F)\" \\\n  \
          \u{20}             {url}/api/v1/jobs/{name}/runs\n"
     ));
-}
-
-/// The login for a registry that this machine has: from variables for machines, else what `docker login` or
-/// `podman login` left.
-fn login(server: &str) -> anyhow::Result<Option<registry::Login>> {
-    use docker_credential::DockerCredential::{IdentityToken, UsernamePassword};
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (variable("HAULIER_REGISTRY_USER"), variable("HAULIER_REGISTRY_PASSWORD")) {
-        (Some(username), Some(password)) => return Ok(Some(registry::Login { username, password: password.into() })),
-        (None, None) => {}
-        _ => {
-            return Err(
-                Usage("set both HAULIER_REGISTRY_USER and HAULIER_REGISTRY_PASSWORD, or neither".to_owned()).into()
-            );
-        }
-    }
-    let known = docker_credential::get_credential(server).or_else(|_| docker_credential::get_podman_credential(server));
-    Ok(match known {
-        Ok(UsernamePassword(username, password)) => Some(registry::Login { username, password: password.into() }),
-        // An identity token is no password; the builder knows what to do with it, and we ask without.
-        Ok(IdentityToken(_)) | Err(_) => None,
-    })
 }
 
 /// Whether the folder is one where git keeps versions, and which version it is.

@@ -35,7 +35,7 @@ pub(super) async fn publish(dir: &Path, target: &Target, args: &DeployArgs, out:
     let image = format!("{}:{content_tag}", target.repository);
     let reference: Reference =
         image.parse().map_err(|error| Usage(format!("{} is no image: {error}", target.repository)))?;
-    let login = target.login.as_ref();
+    let login = target.login();
     let known = match registry::digest(&reference, login).await {
         Ok(digest) if !args.rebuild => Some(digest),
         Ok(_) | Err(RegistryError::NotFound(_)) => None,
@@ -84,7 +84,8 @@ async fn build_and_push(
         check_size(bytes, args.max_image_mb)?;
     }
     out.note(format_args!("pushing it to {}", target.server));
-    let login = target.login.as_ref().map(|login| {
+    let unknown = target.found.as_ref().filter(|found| !found.is_known_to(tool)).map(|found| &found.login);
+    let login = unknown.map(|login| {
         LoginDir::new(&target.server, &login.username, login.password.expose_secret())
             .context("no login can be written")
     });

@@ -1,5 +1,6 @@
 //! Where a project's image is kept.
 
+use super::login::Found;
 use crate::{
     api::types::RegistryView,
     cli::{exit::Usage, output::Output},
@@ -16,7 +17,7 @@ pub(super) struct Target {
     /// Without a tag: `registry.example.com/data/load-orders`.
     pub(super) repository: String,
     /// Who pushes.
-    pub(super) login: Option<Login>,
+    pub(super) found: Option<Found>,
     /// Whether the service has a login for it too.
     service_has_login: bool,
 }
@@ -36,9 +37,14 @@ impl Target {
         let registries = client.registries().await?.items;
         let repository = repository(image, spec, wanted.filter(|wanted| !wanted.is_empty()), &registries)?;
         let server = server_of(&repository).unwrap_or("docker.io").to_owned();
-        let login = super::login(&server)?;
+        let found = Found::for_server(&server)?;
         let service_has_login = registries.iter().any(|registry| registry.server == server);
-        Ok(Self { server, repository, login, service_has_login })
+        Ok(Self { server, repository, found, service_has_login })
+    }
+
+    /// Who pushes.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.found.as_ref().map(|found| &found.login)
     }
 
     /// Whether an image is a version of this one.
@@ -49,7 +55,7 @@ impl Target {
 
     /// Where a login was needed to push, one is likely needed to pull.
     pub(super) fn warn_without_login(&self, out: Output) {
-        if self.login.is_some() && !self.service_has_login {
+        if self.found.is_some() && !self.service_has_login {
             out.note(format_args!(
                 "the project has no login for {0}: if runs cannot pull the image, `haulier registry set NAME --server \
                  {0} --username USER` gives it one",
