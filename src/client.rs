@@ -200,6 +200,12 @@ impl Client {
         Ok((view, created))
     }
 
+    /// What applying a specification would come to: everything is checked, nothing changed.
+    pub async fn dry_run(&self, spec: &JobSpec) -> Result<JobView, ClientError> {
+        let request = self.request(Method::PUT, &format!("/jobs/{}", spec.name)).query(&[("dry_run", true)]);
+        self.json(request.json(spec)).await
+    }
+
     /// A page of jobs.
     pub async fn jobs(&self, archived: bool, cursor: Option<&str>) -> Result<Page<JobView>, ClientError> {
         let request = self.request(Method::GET, "/jobs").query(&[("archived", archived)]);

@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`domain`] | pure values and their transitions |
+//! | [`registry`] | container registries |
 //! | [`engines`] | container engines behind one trait |
 //! | [`store`] | the database |
 //! | [`vault`] | keyring and sealing of configuration |
@@ -14,7 +15,7 @@
 //! | [`api`] | the HTTP API |
 //! | [`config`] | settings: defaults, file, environment, flags |
 //! | [`client`] | the typed HTTP client |
-//! | [`config`] | the settings of the service |
+//! | [`scaffold`] | new projects, from templates |
 //! | [`service`] | puts the parts together |
 //! | [`cli`] | the command line |
 
@@ -28,7 +29,9 @@ pub mod domain;
 pub mod engines;
 mod latest;
 pub mod logs;
+pub mod registry;
 pub mod runner;
+pub mod scaffold;
 pub mod service;
 pub mod store;
 pub mod vault;

@@ -101,7 +101,7 @@ impl Service {
             Arc::clone(&clock),
             parts.api.callback_targets.clone(),
         )?;
-        let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api);
+        let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api)?;
         let stop = CancellationToken::new();
         let server = tokio::spawn(api::serve(listener, api.router(), stop.clone()));
         Ok(Self { address, new_admin_token, api, runner, deliverer, store, stop, server, _lock: lock })

@@ -60,8 +60,12 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
 fn refused_fields_are_named() {
     let cli = Service::start();
     let refused = cli.with_input(&["job", "apply", "-f", "-"], "name: a\nimage: sim/ok\nmax_parallel: 0\n");
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.starts_with("error: stdin, line 3, column 15: /max_parallel"), "{refused:?}");
+    // What the service alone can know.
+    let refused = cli.with_input(&["job", "apply", "-f", "-"], "name: a\nimage: sim/ok\nengine: nowhere\n");
     assert_eq!(refused.code, 1);
-    assert!(refused.stderr.starts_with("error: stdin: job a: /max_parallel"), "{refused:?}");
+    assert!(refused.stderr.starts_with("error: stdin: job a: /engine: there is no engine nowhere"), "{refused:?}");
 }
 
 #[test]
@@ -176,7 +180,7 @@ fn limits_tokens_projects_and_the_rest_answer() {
     assert_eq!(cli.json(&["engine", "list"])[0]["kind"], "simulated");
     assert_eq!(cli.json(&["audit", "--limit", "1"])[0]["action"], "token.revoke");
     assert_eq!(cli.json(&["audit", "--project", "acme"])[0]["action"], "project.create");
-    let set = ["registry", "set", "r", "--server", "registry.example.com", "--username", "u"];
+    let set = ["registry", "set", "r", "--server", "registry.example.com", "--username", "u", "--no-check"];
     assert_eq!(cli.with_input(&set, "password\n").code, 0);
     assert_eq!(cli.json(&["registry", "list"])[0]["username"], "u");
     assert_eq!(cli.json(&["openapi"])["openapi"], "3.1.0");
@@ -286,7 +290,11 @@ fn shells_get_completions() {
 fn help_is_as_published() {
     let cli = Cli::offline();
     insta::assert_snapshot!("help", cli.stdout(&["--help"]));
-    let commands: [&[&str]; 34] = [
+    let commands: [&[&str]; 38] = [
+        &["init"],
+        &["dev"],
+        &["deploy"],
+        &["registry", "remove"],
         &["serve"],
         &["job", "apply"],
         &["job", "list"],

@@ -33,6 +33,24 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
+/// How to apply.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ApplyQuery {
+    /// Check everything and change nothing. The answer is what would hold then; the id of a job that is not there yet
+    /// means nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Whether a change is made, or only checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Really,
+    DryRun,
+}
+
 /// The project's jobs by name.
 #[utoipa::path(get, path = "/jobs", operation_id = "listJobs", tag = "jobs", params(ListQuery),
     responses((status = 200, body = Page<JobView>), (status = "default", body = Problem)))]
@@ -68,22 +86,24 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<JobView>), Problem> {
     at.require(Scope::Write)?;
     at.require_whole_project()?;
-    let (view, _) = api.register(&at, spec).await?;
+    let (view, _) = api.register(&at, spec, How::Really).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 
 /// Applies a whole specification: registers the job, or makes a new revision if anything differs. Doing it twice
 /// changes nothing.
 #[utoipa::path(put, path = "/jobs/{job}", operation_id = "applyJob", tag = "jobs", request_body = JobSpec,
-    params(("job" = String, Path, description = "Id or name")), responses(
+    params(("job" = String, Path, description = "Id or name"), ApplyQuery), responses(
     (status = 200, body = JobView), (status = 201, body = JobView), (status = "default", body = Problem)))]
 pub(super) async fn apply(
     State(api): State<Api>,
     at: InProject,
     Part(job): Part<JobRef>,
+    Query(query): Query<ApplyQuery>,
     Body(spec): Body<JobSpec>,
 ) -> Result<(StatusCode, Json<JobView>), Problem> {
     at.require(Scope::Write)?;
+    let how = if query.dry_run { How::DryRun } else { How::Really };
     if let JobRef::Name(name) = &job
         && *name != spec.name
     {
@@ -97,10 +117,10 @@ pub(super) async fn apply(
     match existing {
         None => {
             at.require_whole_project()?;
-            let (view, _) = api.register(&at, spec).await?;
-            Ok((StatusCode::CREATED, Json(view)))
+            let (view, _) = api.register(&at, spec, how).await?;
+            Ok((if query.dry_run { StatusCode::OK } else { StatusCode::CREATED }, Json(view)))
         }
-        Some(_) => api.change(&at, &job, |_| Ok(spec.clone())).await.map(|view| (StatusCode::OK, Json(view))),
+        Some(_) => api.change(&at, &job, how, |_| Ok(spec.clone())).await.map(|view| (StatusCode::OK, Json(view))),
     }
 }
 
@@ -136,7 +156,7 @@ pub(super) async fn patch(
         merge(&mut document, &patch);
         parse(document.to_string().as_bytes())
     };
-    api.change(&at, &job, change).await.map(Json)
+    api.change(&at, &job, How::Really, change).await.map(Json)
 }
 
 /// Archives a job: it starts no more runs, what waits in its queue is cancelled, its history stays, its name is free.
@@ -160,9 +180,10 @@ pub(super) async fn archive(
 
 impl Api {
     /// Registers a job's first revision.
-    async fn register(&self, at: &InProject, spec: JobSpec) -> Result<(JobView, Job), Problem> {
+    async fn register(&self, at: &InProject, spec: JobSpec, how: How) -> Result<(JobView, Job), Problem> {
         self.check_spec(at, &spec)?;
-        self.store_revision(at, JobId::generate(), 1, spec).await?.ok_or_else(name_taken)
+        let spec = self.pinned(at, spec).await?;
+        self.store_revision(at, JobId::generate(), 1, spec, how).await?.ok_or_else(name_taken)
     }
 
     /// Makes a new revision of what `change` makes of the present one; none if nothing differs.
@@ -170,6 +191,7 @@ impl Api {
         &self,
         at: &InProject,
         job: &JobRef,
+        how: How,
         change: impl Fn(JobSpec) -> Result<JobSpec, Problem>,
     ) -> Result<JobView, Problem> {
         // The name may be what is changed: hold on to the job itself.
@@ -183,12 +205,13 @@ impl Api {
             let shown = revision.spec.clone().join(config.clone().without_secrets());
             let spec = change(shown)?;
             self.check_spec(at, &spec)?;
+            let spec = self.pinned(at, spec).await?;
             let (bare, mut wanted) = spec.split();
             wanted.keep_values_of(&config);
             if bare == revision.spec && wanted == config {
                 return Ok(views::job(&at.project, &job_now, &revision, config));
             }
-            let next = self.store_revision(at, found.id, revision.number + 1, bare.join(wanted)).await?;
+            let next = self.store_revision(at, found.id, revision.number + 1, bare.join(wanted), how).await?;
             self.forget_job(at, job);
             self.forget_job(at, &JobRef::Id(found.id));
             if let Some((view, _)) = next {
@@ -205,6 +228,7 @@ impl Api {
         job: JobId,
         number: u32,
         spec: JobSpec,
+        how: How,
     ) -> Result<Option<(JobView, Job)>, Problem> {
         let (spec, config) = spec.split();
         views::checked(match config.check_complete() {
@@ -217,10 +241,16 @@ impl Api {
         let by = at.caller.name().to_owned();
         let new = NewRevision { project: at.project.id, job, number, spec, config: sealed, by: by.clone(), now };
         let spec = new.spec.clone();
-        match self.store.apply(new).await? {
+        let applied = match how {
+            How::Really => self.store.apply(new).await?,
+            How::DryRun => self.store.would_apply(&new).await?,
+        };
+        match applied {
             Applied::Done(job) => {
-                self.runner.queue_changed();
-                self.audit(at, "job.apply", &format!("{} revision {number}", job.name)).await?;
+                if how == How::Really {
+                    self.runner.queue_changed();
+                    self.audit(at, "job.apply", &format!("{} revision {number}", job.name)).await?;
+                }
                 let revision = Revision { job: job.id, number, spec, created_at: now, created_by: by };
                 Ok(Some((views::job(&at.project, &job, &revision, config), job)))
             }
@@ -254,7 +284,13 @@ impl Api {
         views::checked(spec.check())?;
         let mut problems = Problems::default();
         let p = &mut problems;
-        let detail = format!("the project does not allow this image: its list is {:?}", at.project.images);
+        let allowed: Vec<_> = at.project.images.iter().map(ToString::to_string).collect();
+        let detail = format!(
+            "the project does not allow this image, only {}: use one of those, or let an admin add it (haulier project \
+             images {})",
+            allowed.join(", "),
+            at.project.name
+        );
         p.require(at.project.allows(&spec.image), "/image", detail);
         let engines = self.runner.engines();
         let name = spec.engine.as_ref().map_or(engines.default_name(), |name| name.as_str());

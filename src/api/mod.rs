@@ -17,6 +17,7 @@ mod logs;
 mod problem;
 mod projects;
 mod registries;
+mod registry_probe;
 mod resolve;
 mod revisions;
 mod run_changes;
@@ -75,6 +76,8 @@ pub struct ApiConfig {
     pub max_body_bytes: usize,
     /// Where callbacks may go.
     pub callback_targets: TargetPolicy,
+    /// Which registries the service itself may ask.
+    pub registry_targets: TargetPolicy,
 }
 
 /// The parts of [`Api`].
@@ -89,6 +92,7 @@ pub struct Inner {
     public_url: Option<String>,
     max_body_bytes: usize,
     callback_targets: TargetPolicy,
+    registry_probe: registry_probe::RegistryProbe,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
     shutdown: tokio_util::sync::CancellationToken,
@@ -103,7 +107,9 @@ impl std::ops::Deref for Api {
 
 impl Api {
     /// An API over these parts.
-    #[must_use]
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
     pub fn new(
         store: Store,
         runner: Runner,
@@ -111,9 +117,10 @@ impl Api {
         logs: LogStore,
         clock: Arc<dyn Clock>,
         config: ApiConfig,
-    ) -> Self {
+    ) -> Result<Self, reqwest::Error> {
         let auth = Authenticator::new(store.clone(), Arc::clone(&clock));
-        Self {
+        let registry_probe = registry_probe::RegistryProbe::new(config.registry_targets)?;
+        Ok(Self {
             inner: Arc::new(Inner {
                 store,
                 runner,
@@ -124,11 +131,12 @@ impl Api {
                 public_url: config.public_url,
                 max_body_bytes: config.max_body_bytes,
                 callback_targets: config.callback_targets,
+                registry_probe,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),
                 shutdown: tokio_util::sync::CancellationToken::new(),
             }),
-        }
+        })
     }
 
     /// Answers waiting requests with what is known, because the service is about to end.

@@ -1,15 +1,18 @@
 //! Logins at container registries.
 
 use axum::{Json, extract::State, http::StatusCode};
+use oci_client::Reference;
 use secrecy::SecretString;
 
 use super::{
     Api, Problem,
     extract::{Body, InProject, Part},
+    registry_probe::ProbeError,
     types::{Page, RegistryRequest, RegistryView},
 };
 use crate::{
-    domain::{Name, Problems, Registry, Scope},
+    domain::{JobSpec, Name, Problems, Registry, Scope},
+    registry::{Login, server_of},
     store::StoredRegistry,
 };
 
@@ -28,7 +31,7 @@ pub(super) async fn list(State(api): State<Api>, at: InProject) -> Result<Json<P
     Ok(Json(Page { items, next_cursor: None }))
 }
 
-/// Sets a registry login. Jobs whose image names this server use it by themselves.
+/// Sets a registry login, once the registry has taken it. Jobs whose image names this server use it by themselves.
 #[utoipa::path(put, path = "/registries/{name}", operation_id = "setRegistry", tag = "configuration",
     params(("name" = String, Path)), request_body = RegistryRequest,
     responses((status = 204, description = "Set"), (status = "default", body = Problem)))]
@@ -48,10 +51,20 @@ pub(super) async fn set(
     problems.require((1..=255).contains(&request.username.len()), "/username", "from 1 to 255 bytes");
     problems.require((1..=16 * 1024).contains(&request.password.len()), "/password", "from 1 byte to 16 KiB");
     problems.into_result().map_err(Problem::invalid)?;
-    let password = SecretString::from(request.password);
+    let login = Login { username: request.username, password: SecretString::from(request.password) };
+    if request.check {
+        let way_out = "; 'check: false' (--no-check) sets it all the same";
+        let field = |error: &ProbeError| if matches!(error, ProbeError::Refused(_)) { "/password" } else { "/server" };
+        let checked = api.registry_probe.check(server, &login).await;
+        checked.map_err(|error| {
+            let pointer = field(&error);
+            error.problem(pointer, way_out)
+        })?;
+    }
+    let Login { username, password } = login;
     let sealed = api.keys.seal_named(at.project.id, "registries", &name, &password).await?;
     let updated_at = api.clock.now();
-    let registry = Registry { name: name.clone(), server: request.server, username: request.username, updated_at };
+    let registry = Registry { name: name.clone(), server: request.server, username, updated_at };
     api.store.set_registry(at.project.id, StoredRegistry { registry, password: sealed }).await?;
     api.audit(&at, "registry.set", &name).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -73,4 +86,42 @@ pub(super) async fn remove(
     }
     api.audit(&at, "registry.remove", &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl Api {
+    /// The image that a specification is to have: where it asks for it, the digest that its tag means now.
+    pub(super) async fn pinned(&self, at: &InProject, spec: JobSpec) -> Result<JobSpec, Problem> {
+        if !spec.pin || spec.image.contains('@') {
+            return Ok(spec);
+        }
+        let image: Reference = spec
+            .image
+            .parse()
+            .map_err(|error| Problem::invalid_field("/image", format!("cannot be pinned: it is no image: {error}")))?;
+        let login = self.login_for(at, &spec).await?;
+        let digest = self.registry_probe.digest(&image, login.as_ref()).await.map_err(|error| {
+            error.problem("/image", "; without 'pin' the tag stays, and each launch takes what it means then")
+        })?;
+        let name = spec.image.rsplit_once('/').map_or(0, |(path, _)| path.len() + 1);
+        let end = spec.image[name..].find(':').map_or(spec.image.len(), |colon| name + colon);
+        Ok(JobSpec { image: format!("{}@{digest}", &spec.image[..end]), ..spec })
+    }
+
+    /// The login that the job's engine would use: that of the registry it names, else of the one that its image names.
+    async fn login_for(&self, at: &InProject, spec: &JobSpec) -> Result<Option<Login>, Problem> {
+        let server = server_of(&spec.image);
+        let stored = self.store.registries(at.project.id).await?;
+        let fits = |stored: &&StoredRegistry| match &spec.registry {
+            Some(name) => stored.registry.name == *name,
+            None => Some(stored.registry.server.as_str()) == server,
+        };
+        let Some(stored) = stored.iter().find(fits) else { return Ok(None) };
+        // The login is for the server it was given for, whatever the image names.
+        if Some(stored.registry.server.as_str()) != server {
+            return Ok(None);
+        }
+        let name = &stored.registry.name;
+        let password = self.keys.open_named(at.project.id, "registries", name, &stored.password).await?;
+        Ok(Some(Login { username: stored.registry.username.clone(), password }))
+    }
 }

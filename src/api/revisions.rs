@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 use super::{
     Api, JobRef, Problem,
     extract::{InProject, Part, Query},
+    jobs::How,
     types::{JobView, Page, RevisionView},
     views,
 };
@@ -77,7 +78,7 @@ pub(super) async fn restore(
     let (revision, sealed) = found.into_iter().next().ok_or_else(|| Problem::not_found("revision"))?;
     let config = api.keys.open_config(at.project.id, job.0, revision.number, &sealed).await?;
     let spec = revision.spec.join(config);
-    api.change(&at, &JobRef::Id(job.0), |_| Ok(spec.clone())).await.map(Json)
+    api.change(&at, &JobRef::Id(job.0), How::Really, |_| Ok(spec.clone())).await.map(Json)
 }
 
 /// The job's id, kept apart from its view.

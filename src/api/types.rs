@@ -310,6 +310,13 @@ pub struct RegistryRequest {
     /// Password or token. Written, never read back.
     #[schema(write_only)]
     pub password: String,
+    /// Whether to log in at the registry first, and to refuse what it refuses.
+    #[serde(default = "checked")]
+    pub check: bool,
+}
+
+const fn checked() -> bool {
+    true
 }
 
 impl std::fmt::Debug for RegistryRequest {

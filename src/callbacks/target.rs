@@ -1,4 +1,4 @@
-//! Where callbacks may go: not into the network that the service itself can reach, unless it is allowed.
+//! Where the service may connect to on behalf of others: not into the network that the service itself can reach, unless it is allowed.
 //!
 //! Addresses are checked when the connection is made, by a resolver that gives out permitted ones alone, so a name
 //! that changes its address between two look-ups gains nothing.
@@ -22,17 +22,33 @@ const LOOKUP: Duration = Duration::from_secs(10);
 /// Shared address space of carriers, where some clouds have their metadata.
 const SHARED: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
 
-/// Which addresses callbacks may go to, beyond the public ones.
-#[derive(Debug, Clone, Default)]
+/// Which addresses the service may connect to on behalf of others, beyond the public ones.
+#[derive(Debug, Clone)]
 pub struct TargetPolicy {
     allowed: Arc<[IpNet]>,
+    setting: &'static str,
+}
+
+impl Default for TargetPolicy {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl TargetPolicy {
-    /// These networks, and all public addresses.
+    /// What every refusal says after the address.
+    pub const REFUSAL: &str = " is not a public address";
+
+    /// For callbacks: these networks, and all public addresses.
     #[must_use]
     pub fn new(allowed: Vec<IpNet>) -> Self {
-        Self { allowed: allowed.into() }
+        Self::of_setting(allowed, "callbacks.allow")
+    }
+
+    /// The same for what another setting allows.
+    #[must_use]
+    pub fn of_setting(allowed: Vec<IpNet>, setting: &'static str) -> Self {
+        Self { allowed: allowed.into(), setting }
     }
 
     /// Whether this address may be called.
@@ -66,17 +82,18 @@ impl TargetPolicy {
             _ => host.parse().ok(),
         };
         match address {
-            Some(address) if !self.permits(address) => Err(refusal(address)),
+            Some(address) if !self.permits(address) => Err(self.refusal(address)),
             _ => Ok(url),
         }
     }
-}
 
-fn refusal(address: IpAddr) -> String {
-    format!(
-        "{address} is not a public address: an operator allows such receivers with callbacks.allow in the service's \
-         configuration"
-    )
+    fn refusal(&self, address: IpAddr) -> String {
+        let setting = self.setting;
+        format!(
+            "{address}{}: an operator allows such ones with {setting} in the service's configuration",
+            Self::REFUSAL
+        )
+    }
 }
 
 /// What of an address may be shown: scheme, host and port.
@@ -133,7 +150,7 @@ impl Resolve for TargetPolicy {
             let found: Vec<SocketAddr> = found.map_err(|_| "the name could not be looked up in time")??.collect();
             let permitted: Vec<_> = found.iter().copied().filter(|found| policy.permits(found.ip())).collect();
             match (permitted.is_empty(), found.first()) {
-                (true, Some(first)) => Err(refusal(first.ip()).into()),
+                (true, Some(first)) => Err(policy.refusal(first.ip()).into()),
                 _ => Ok(Box::new(permitted.into_iter()) as Addrs),
             }
         })

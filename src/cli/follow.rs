@@ -107,13 +107,13 @@ async fn interrupted(client: &Client, out: Output, run: RunId) -> anyhow::Result
             _ = interrupt.recv() => if !input::someone_is_there() { return Err(LeftRunning(run).into()) },
             _ = terminate.recv() => return Err(LeftRunning(run).into()),
         }
-        out.ask("\ncancel the run? [y/N] (Ctrl-C again leaves it running) ");
+        Output::question("\ncancel the run? [y/N] (Ctrl-C again leaves it running) ");
         tokio::select! {
             yes = answer() => if yes {
                 client.cancel(run).await?;
                 out.note("cancelling: waiting for its end");
             },
-            _ = interrupt.recv() => { out.ask("\n"); return Err(LeftRunning(run).into()) }
+            _ = interrupt.recv() => { Output::question("\n"); return Err(LeftRunning(run).into()) }
             _ = terminate.recv() => return Err(LeftRunning(run).into()),
         }
     }

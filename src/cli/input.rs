@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read};
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
-use super::exit::Usage;
+use super::{exit::Usage, output::Output};
 
 /// More than any document may have, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -51,4 +51,12 @@ pub(super) fn secret(prompt: &str) -> anyhow::Result<SecretString> {
 /// Whether somebody sits at a terminal who can be asked.
 pub(super) fn someone_is_there() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Whether the person at the terminal says yes.
+pub(super) fn confirmed(question: &str) -> bool {
+    Output::question(question);
+    let mut line = String::new();
+    let _ = io::stdin().read_line(&mut line);
+    matches!(line.trim(), "y" | "Y" | "yes")
 }

@@ -1,7 +1,7 @@
 //! `haulier job`: jobs as people see them. Applying is in its own file.
 
 mod apply;
-mod document;
+mod plan;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     context::Context,
+    document,
     output::Output,
     pages::Limit,
     text::{maybe, time},

@@ -2,15 +2,20 @@
 
 mod adf;
 mod audit;
+mod builder;
 mod cancel;
 mod completions;
 mod context;
+mod deploy;
+mod dev;
 mod doctor;
+mod document;
 mod engine;
 pub mod exit;
 mod follow;
 #[cfg(target_os = "linux")]
 mod image;
+mod init;
 mod input;
 mod job;
 mod limit;
@@ -18,6 +23,7 @@ mod logs;
 mod openapi;
 pub mod output;
 mod pages;
+mod programs;
 mod project;
 mod registry;
 mod retry;
@@ -29,6 +35,7 @@ mod show;
 mod state;
 mod text;
 mod token;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -48,6 +55,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a new project: script, job as code, Dockerfile, tests
+    Init(init::InitArgs),
+    /// Run the project's script on this machine, with what it would get in its container
+    Dev(dev::DevArgs),
+    /// Build the project's image, push it, and apply its job
+    Deploy(deploy::DeployArgs),
     /// Run the service
     Serve(crate::config::ServeArgs),
     /// Register, list and change jobs
@@ -126,9 +139,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
 
 async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Dev(args) => return dev::run(context, args).await,
+        Command::Deploy(args) => return deploy::run(context, args).await,
         Command::Run(args) => return run::run(context, args).await,
         Command::Doctor => return doctor::run(context).await,
         Command::Retry(args) => return retry::run(context, args).await,
+        Command::Init(args) => init::run(context, args)?,
         Command::Serve(args) => serve::run(&args).await?,
         Command::Job(command) => job::run(context, command).await?,
         Command::Runs(args) => runs::run(context, args).await?,

@@ -164,7 +164,7 @@ impl Output {
     }
 
     /// A question on stderr; the answer comes from elsewhere.
-    pub fn ask(self, text: &str) {
+    pub fn question(text: &str) {
         let mut err = io::stderr().lock();
         let _ = write!(err, "{text}").and_then(|()| err.flush());
     }

@@ -21,6 +21,9 @@ pub(super) enum RegistryCommand {
         /// User name
         #[arg(long)]
         username: String,
+        /// Do not log in at the registry first
+        #[arg(long)]
+        no_check: bool,
     },
     /// Remove a login
     Remove {
@@ -43,9 +46,10 @@ pub(super) async fn run(context: &Context, command: RegistryCommand) -> anyhow::
                 ]
             })?;
         }
-        RegistryCommand::Set { name, server, username } => {
+        RegistryCommand::Set { name, server, username, no_check } => {
             let password = input::secret(&format!("password of {username} at {server} (not shown): "))?;
-            let request = RegistryRequest { server, username, password: password.expose_secret().to_owned() };
+            let password = password.expose_secret().to_owned();
+            let request = RegistryRequest { server, username, password, check: !no_check };
             client.set_registry(&name, &request).await?;
             out.note(format_args!("{name} is set"));
         }

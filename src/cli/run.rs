@@ -94,6 +94,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<u8> 
     follow::to_the_end(&client, out, run, how).await
 }
 
-fn json_or_text(value: String) -> Value {
+/// A parameter's value: JSON if it is JSON, else text.
+pub(super) fn json_or_text(value: String) -> Value {
     serde_json::from_str(&value).unwrap_or(Value::String(value))
 }

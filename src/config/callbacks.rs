@@ -1,4 +1,4 @@
-//! Where callbacks may go.
+//! Where the service may connect to on behalf of others.
 
 use ipnet::IpNet;
 
@@ -11,15 +11,32 @@ pub struct CallbacksConfig {
     pub allow: Vec<IpNet>,
 }
 
+/// Which registries the service itself may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistriesConfig {
+    /// Networks beyond the public internet.
+    pub allow: Vec<IpNet>,
+}
+
 impl CallbacksConfig {
     pub(super) fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
-        let network = |text: &String| {
-            let alone = || text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
-            text.parse().ok().or_else(alone).ok_or_else(|| {
-                let problem = format!("{text:?} is no network: write 10.0.0.0/8 or 192.168.1.7");
-                ConfigError::invalid("callbacks.allow", layers.file_origin(), problem)
-            })
-        };
-        Ok(Self { allow: layers.file.callbacks.allow.iter().map(network).collect::<Result<_, _>>()? })
+        Ok(Self { allow: networks("callbacks.allow", &layers.file.callbacks.allow, layers)? })
     }
+}
+
+impl RegistriesConfig {
+    pub(super) fn resolve(layers: &Layers<'_>) -> Result<Self, ConfigError> {
+        Ok(Self { allow: networks("registries.allow", &layers.file.registries.allow, layers)? })
+    }
+}
+
+fn networks(setting: &'static str, texts: &[String], layers: &Layers<'_>) -> Result<Vec<IpNet>, ConfigError> {
+    let network = |text: &String| {
+        let alone = || text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
+        text.parse().ok().or_else(alone).ok_or_else(|| {
+            let problem = format!("{text:?} is no network: write 10.0.0.0/8 or 192.168.1.7");
+            ConfigError::invalid(setting, layers.file_origin(), problem)
+        })
+    };
+    texts.iter().map(network).collect()
 }

@@ -58,7 +58,8 @@ pub(super) struct File {
     #[serde(deserialize_with = "secret")]
     pub(super) admin_token: Option<SecretString>,
     pub(super) logs: Logs,
-    pub(super) callbacks: Callbacks,
+    pub(super) callbacks: Allowed,
+    pub(super) registries: Allowed,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,
 }
@@ -70,10 +71,10 @@ pub(super) struct Logs {
     pub(super) max_bytes_per_run: Option<u64>,
 }
 
-/// Section `[callbacks]` as it is written.
+/// Sections `[callbacks]` and `[registries]` as they are written.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Callbacks {
+pub(super) struct Allowed {
     pub(super) allow: Vec<String>,
 }
 

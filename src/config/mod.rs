@@ -13,7 +13,7 @@ mod storage;
 mod tests;
 
 pub use args::ServeArgs;
-pub use callbacks::CallbacksConfig;
+pub use callbacks::{CallbacksConfig, RegistriesConfig};
 pub use engines::{EngineConfig, EngineKind, EnginesConfig};
 pub use error::{ConfigError, Origin};
 pub use layers::Surroundings;
@@ -35,6 +35,8 @@ pub struct Config {
     pub logs: LogsConfig,
     /// Where callbacks may go.
     pub callbacks: CallbacksConfig,
+    /// Which registries the service itself may ask.
+    pub registries: RegistriesConfig,
     /// Which engines there are.
     pub engines: EnginesConfig,
 }
@@ -52,6 +54,7 @@ impl Config {
             secrets: SecretsConfig::resolve(&layers, &storage.data_dir)?,
             logs: LogsConfig::resolve(&layers)?,
             callbacks: CallbacksConfig::resolve(&layers)?,
+            registries: RegistriesConfig::resolve(&layers)?,
             engines: EnginesConfig::resolve(&layers)?,
             storage,
         })

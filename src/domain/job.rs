@@ -56,6 +56,10 @@ pub struct JobSpec {
     /// Image reference, as the engine pulls it.
     #[schema(example = "registry.example.com/data/load-orders:1.4")]
     pub image: String,
+    /// Whether to keep the digest that the image's tag means when this is applied, instead of the tag: then all runs of
+    /// a revision use the same image.
+    #[serde(default)]
+    pub pin: bool,
     /// Replaces the image's entry point.
     #[serde(default)]
     pub command: Option<Vec<String>>,

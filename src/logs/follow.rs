@@ -140,8 +140,7 @@ impl<'w> Sink<'w> {
                 self.untold = true;
             }
             Line::ReportTooLong => {
-                let reports = Arc::make_mut(self.reports.get_or_insert_default());
-                reports.reject("a report line is longer than 600 KiB: store the data elsewhere and report where");
+                Arc::make_mut(self.reports.get_or_insert_default()).reject(protocol::REPORT_TOO_LONG);
                 self.untold = true;
             }
         }

@@ -11,7 +11,7 @@ mod store;
 pub use assemble::{Assembler, Line, Piece};
 pub use error::LogError;
 pub use follow::{Collect, CollectEnd, Collected, Told, collect};
-pub use protocol::ReportPrefix;
+pub use protocol::{REPORT_TOO_LONG, ReportPrefix, take as take_report};
 pub use record::{LogChannel, LogRecord, ReplaySkip, ResumePoint};
 pub use redact::{LineRedactor, MASK, Redactor};
 pub use store::{LogLimits, LogPage, LogStats, LogStore, LogTail, RunLogWriter};

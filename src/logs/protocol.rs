@@ -6,6 +6,9 @@ use crate::domain::{Report, Reports};
 
 use super::Redactor;
 
+/// What is wrong with a report line that goes over the limit of its length.
+pub const REPORT_TOO_LONG: &str = "a report line is longer than 600 KiB: store the data elsewhere and report where";
+
 /// How the report lines of one attempt begin. The nonce must match exactly; a line with another is ordinary output.
 #[derive(Clone)]
 pub struct ReportPrefix(Vec<u8>);
@@ -40,7 +43,7 @@ impl fmt::Debug for ReportPrefix {
 ///
 /// Output, progress and error are redacted, for they are shown to people and orchestrators. The state is not: a script
 /// gets back what it stored, to the letter.
-pub(super) fn take(json: &[u8], redactor: &Redactor, reports: &mut Reports) {
+pub fn take(json: &[u8], redactor: &Redactor, reports: &mut Reports) {
     match Report::parse(json) {
         Ok(mut report) => {
             report.output = report.output.map(|output| redactor.redact_json(output));

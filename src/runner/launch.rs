@@ -6,18 +6,15 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::Shared;
 use crate::{
-    domain::{AttemptEnd, ErrorCode, JobConfig, Project, SecretDelivery},
+    domain::{AttemptEnd, ErrorCode, Given, GivenAs, JobConfig, Project, SecretDelivery},
     engines::{Credentials, LaunchFile, LaunchSpec, PullPolicy},
+    registry::server_of,
     store::{LaunchPlan, StoreError},
     vault::KeyError,
 };
 
 /// Time beyond the run's timeout and grace after which an engine may end a workload by itself.
 const MARGIN: Duration = Duration::from_secs(120);
-
-/// The longest environment variable that Linux lets a program have, in bytes (`MAX_ARG_STRLEN` in its `binfmts.h`): with
-/// a longer one, no program starts.
-const MAX_VARIABLE: usize = 128 * 1024;
 
 /// What to launch, and every value that must not stand in the log.
 #[derive(Debug)]
@@ -87,15 +84,16 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
         }
         secrets.push(value);
     }
-    env.extend(given(plan));
-    for (name, json) in documents(plan, &config) {
-        match document(name, json) {
-            Document::Variable(value) => drop(env.insert(name.to_owned(), value)),
-            Document::File(file) => {
-                env.insert(format!("{name}_FILE"), SecretString::from(file.path.as_str()));
-                files.push(file);
+    for (name, given) in given(plan, &config) {
+        let value = match given {
+            GivenAs::Variable(value) => value,
+            GivenAs::File { path, content } => {
+                let content = SecretSlice::from(content.into_bytes());
+                files.push(LaunchFile { path: path.clone(), content, mode: 0o444, secret: false });
+                path
             }
-        }
+        };
+        env.insert(name, SecretString::from(value));
     }
     let credentials = credentials(shared, plan, &project).await?;
     secrets.extend(credentials.iter().map(|login| login.password.clone()));
@@ -122,51 +120,19 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
 }
 
 /// What Haulier gives to every script.
-fn given(plan: &LaunchPlan) -> impl Iterator<Item = (String, SecretString)> {
+fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, GivenAs)> {
     let run = &plan.run;
-    let given = [
-        ("HAULIER_RUN_ID", run.id.to_string()),
-        ("HAULIER_JOB", run.job_name.to_string()),
-        ("HAULIER_ATTEMPT", plan.attempt.id.number.to_string()),
-        ("HAULIER_SLICE", plan.attempt.slice.to_string()),
-        ("HAULIER_REPORT", plan.attempt.nonce.clone()),
-    ];
-    given.into_iter().map(|(name, value)| (name.to_owned(), SecretString::from(value)))
-}
-
-/// The JSON documents that a script is given.
-fn documents(plan: &LaunchPlan, config: &JobConfig) -> impl Iterator<Item = (&'static str, String)> {
-    let config = config.config.as_ref().map(|config| serde_json::to_string(config).unwrap_or_default());
-    let state = plan.state.clone().unwrap_or_else(|| "{}".to_owned());
-    [
-        ("HAULIER_PARAMETERS", Some(plan.run.parameters.clone())),
-        ("HAULIER_STATE", Some(state)),
-        ("HAULIER_CONFIG", config),
-    ]
-    .into_iter()
-    .filter_map(|(name, json)| Some((name, json?)))
-}
-
-/// How a script gets a document.
-enum Document {
-    Variable(SecretString),
-    /// Named by a variable that ends with `_FILE`.
-    File(LaunchFile),
-}
-
-/// A document as a variable, or as a file where it is too long for one.
-fn document(name: &str, json: String) -> Document {
-    // With its name, '=' and the zero at its end.
-    if name.len() + json.len() + 2 <= MAX_VARIABLE {
-        return Document::Variable(SecretString::from(json));
+    Given {
+        run: run.id,
+        job: &run.job_name,
+        attempt: plan.attempt.id.number,
+        slice: plan.attempt.slice,
+        parameters: &run.parameters,
+        state: plan.state.as_deref(),
+        nonce: &plan.attempt.nonce,
+        config: config.config.as_ref(),
     }
-    let file = name.trim_start_matches("HAULIER_").to_ascii_lowercase();
-    Document::File(LaunchFile {
-        path: format!("/run/haulier/{file}.json"),
-        content: SecretSlice::from(json.into_bytes()),
-        mode: 0o444,
-        secret: false,
-    })
+    .all()
 }
 
 fn plain_files(config: &JobConfig) -> Vec<LaunchFile> {
@@ -211,7 +177,7 @@ async fn credentials(
     project: &Project,
 ) -> Result<Option<Credentials>, PrepareError> {
     let spec = &plan.revision.spec;
-    let server = registry_server(&spec.image);
+    let server = server_of(&spec.image);
     if spec.registry.is_none() && server.is_none() {
         return Ok(None);
     }
@@ -235,17 +201,11 @@ async fn credentials(
     }))
 }
 
-/// The registry's host in an image reference, if it names one: its first part has a dot or a colon, or is `localhost`.
-fn registry_server(image: &str) -> Option<&str> {
-    let (first, _) = image.split_once('/')?;
-    (first.contains(['.', ':']) || first == "localhost").then_some(first)
-}
-
 /// A tag that moves is asked for at every launch, when a registry is named that can be asked.
 fn pull_policy(image: &str) -> PullPolicy {
     let name = image.rsplit('/').next().unwrap_or(image);
     let moves = !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");
-    if moves && registry_server(image).is_some() { PullPolicy::Always } else { PullPolicy::IfMissing }
+    if moves && server_of(image).is_some() { PullPolicy::Always } else { PullPolicy::IfMissing }
 }
 
 #[cfg(test)]
@@ -264,21 +224,5 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
-    }
-
-    #[test]
-    fn a_document_that_no_variable_can_hold_becomes_a_file() {
-        let longest = MAX_VARIABLE - "HAULIER_STATE=".len() - 1;
-        let Document::Variable(value) = document("HAULIER_STATE", "x".repeat(longest)) else { panic!("it fits") };
-        assert_eq!(value.expose_secret().len(), longest);
-        let Document::File(file) = document("HAULIER_STATE", "x".repeat(longest + 1)) else { panic!("too long") };
-        assert_eq!((file.path.as_str(), file.mode), ("/run/haulier/state.json", 0o444));
-        assert_eq!(file.content.expose_secret().len(), longest + 1);
-        let program = |length| {
-            let value = "x".repeat(length);
-            std::process::Command::new("true").env_clear().env("HAULIER_STATE", value).status()
-        };
-        assert!(program(longest).is_ok());
-        assert!(program(longest + 1).is_err(), "the bound is Linux's own");
     }
 }

@@ -36,7 +36,7 @@ macro_rules! store_contract {
     ($module:ident, $database:ident) => {
         $crate::store_contract! { @cases $module, $database:
             projects, tokens, secrets, registries, audit_log, settings, timeline,
-            jobs_are_applied, names_are_unique_among_the_living, jobs_are_archived, jobs_are_paged, revisions_are_kept,
+            jobs_are_applied, names_are_unique_among_the_living, dry_runs_tell_and_keep_nothing, jobs_are_archived, jobs_are_paged, revisions_are_kept,
             limits_of_a_job_must_exist, limits_in_use_stay,
             trigger_makes_a_run, trigger_answers_to_the_job, keys_give_the_same_run, keys_of_failed_runs,
             keys_of_refused_runs, one_key_many_callers, one_failed_key_many_callers,

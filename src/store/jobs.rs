@@ -98,6 +98,35 @@ impl Store {
         }
     }
 
+    /// What would come of storing this revision now. Stores nothing.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn would_apply(&self, new: &NewRevision) -> Result<Applied, StoreError> {
+        let created_at = match self.job(new.project, new.job).await? {
+            None if new.number == 1 => new.now,
+            Some((job, ..)) if job.revision + 1 == new.number && job.archived_at.is_none() => job.created_at,
+            _ => return Ok(Applied::Stale),
+        };
+        let mut session = self.read().await?;
+        if let Err(bad) = resolve_limits(&mut session, new).await? {
+            return Ok(Applied::BadLimits(bad));
+        }
+        let sql = "SELECT id FROM jobs WHERE project_id = $1 AND name = $2 AND archived_at IS NULL AND id <> $3";
+        if session.first(sql, values![new.project, new.spec.name.as_str(), new.job]).await?.is_some() {
+            return Ok(Applied::NameTaken);
+        }
+        Ok(Applied::Done(Job {
+            id: new.job,
+            project: new.project,
+            name: new.spec.name.clone(),
+            revision: new.number,
+            created_at,
+            updated_at: new.now,
+            archived_at: None,
+        }))
+    }
+
     /// A job by its id, archived or not.
     ///
     /// # Errors

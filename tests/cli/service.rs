@@ -16,8 +16,12 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tries until there is an answer.
-pub fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(attempt: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, attempt)
+}
+
+fn eventually_within<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = attempt() {
             return answer;
@@ -124,7 +128,7 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let dir = TempDir::new().unwrap();
         command.stdout(File::create(dir.path().join("stdout")).unwrap());
         command.stderr(File::create(dir.path().join("stderr")).unwrap());
@@ -133,6 +137,11 @@ impl Running {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    #[allow(dead_code, reason = "not every test binary looks at it")]
+    pub fn stdout(&self) -> String {
+        self.read("stdout")
     }
 
     pub fn stderr(&self) -> String {
@@ -144,8 +153,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Ended {
-        let status = eventually(|| self.child.try_wait().unwrap());
+    pub fn end(self) -> Ended {
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for its end for so long.
+    pub fn end_within(mut self, patience: Duration) -> Ended {
+        let status = eventually_within(patience, || self.child.try_wait().unwrap());
         let code = status.code().expect("it ended by itself");
         Ended { code, stdout: self.read("stdout"), stderr: self.read("stderr") }
     }
@@ -174,11 +188,14 @@ impl Deref for Service {
 
 impl Service {
     pub fn start() -> Self {
+        Self::with("registries.allow = ['127.0.0.1']\n[engines.simulated]\nkind = 'simulated'\n")
+    }
+
+    /// A service with these settings.
+    pub fn with(settings: &str) -> Self {
         let dir = TempDir::new().unwrap();
-        let config = format!(
-            "listen = '127.0.0.1:0'\ndata_dir = '{}'\n[engines.simulated]\nkind = 'simulated'\n",
-            dir.path().join("data").display()
-        );
+        let data = dir.path().join("data");
+        let config = format!("listen = '127.0.0.1:0'\ndata_dir = '{}'\n{settings}", data.display());
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
         let (running, url) = serve(&dir);
         let token = eventually(|| word_after(&running.stderr(), "HAULIER_TOKEN="));

@@ -1,15 +1,9 @@
 //! Pulling from a registry.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::StreamExt;
-use oci_client::{
-    Client, Reference,
-    client::{ClientConfig, ClientProtocol},
-    errors::{OciDistributionError, OciErrorCode},
-    manifest::OciDescriptor,
-    secrets::RegistryAuth,
-};
+use oci_client::{Client, Reference, errors::OciDistributionError, manifest::OciDescriptor, secrets::RegistryAuth};
 use secrecy::ExposeSecret;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
@@ -17,11 +11,9 @@ use super::{Image, ImageStore, Layer, broken, config, invalid, pull_failed};
 use crate::{
     domain::WaitReason,
     engines::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persistence},
+    registry::RegistryError,
 };
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// The longest silence of a registry.
-const SILENCE: Duration = Duration::from_secs(60);
 /// No image has so many layers that they could be mounted.
 const MOST_LAYERS: usize = 100;
 /// Pieces of a layer between the network and the unpacking.
@@ -106,93 +98,20 @@ impl ImageStore {
 }
 
 fn client(reference: &Reference) -> Result<Client, EngineError> {
-    crate::install_crypto();
-    let plain = is_loopback(reference.resolve_registry());
-    let config = ClientConfig {
-        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-        connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
-        user_agent: concat!("haulier/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    };
-    Client::try_from(config).map_err(|error| pull_failed(Persistence::Permanent, error.to_string()).caused_by(error))
+    crate::registry::client(reference)
+        .map_err(|error| pull_failed(Persistence::Permanent, error.to_string()).caused_by(error))
 }
 
-/// What a registry on this machine says is not read by others on the way.
-fn is_loopback(registry: &str) -> bool {
-    let host = registry
-        .rsplit_once(':')
-        .map_or(registry, |(host, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { registry });
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
+/// What an error means for the launch: what a registry refuses it refuses again, all else may pass.
 fn classify(reference: &Reference, had_login: bool, error: OciDistributionError) -> EngineError {
     use EngineErrorKind::{ImageNotFound, ImagePull, ImageUnauthorized};
-    use OciDistributionError as Error;
     use Persistence::{Permanent, Temporary};
-    let unauthorized = || {
-        let hint =
-            if had_login { "the login is refused: correct it" } else { "a login is needed: set one for the registry" };
-        (ImageUnauthorized, Permanent, format!("{reference}: {hint}"))
-    };
-    let missing = || {
-        let text =
-            format!("{reference} is not in its registry, or is not for this kind of machine: check name and tag");
-        (ImageNotFound, Permanent, text)
-    };
-    let (kind, persistence, detail) = match &error {
-        Error::UnauthorizedError { .. } | Error::AuthenticationFailure(_) => unauthorized(),
-        Error::ImageManifestNotFoundError(_) | Error::ServerError { code: 404, .. } => missing(),
-        Error::ServerError { code: 401 | 403, .. } => unauthorized(),
-        Error::RegistryError { envelope, .. } => {
-            let is = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
-            if is(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
-                unauthorized()
-            } else if is(&[
-                OciErrorCode::ManifestUnknown,
-                OciErrorCode::NameUnknown,
-                OciErrorCode::NotFound,
-                OciErrorCode::NameInvalid,
-                OciErrorCode::BlobUnknown,
-                OciErrorCode::ManifestBlobUnknown,
-            ]) {
-                missing()
-            } else {
-                (ImagePull, Temporary, format!("the registry of {reference} refuses: {envelope}"))
-            }
-        }
-        Error::RequestError(_) | Error::ServerError { .. } | Error::IoError(_) => {
-            (ImagePull, Temporary, format!("the registry of {reference} cannot be asked: {}", chain(&error)))
-        }
+    let meaning = crate::registry::classify(reference, had_login, &error);
+    let (kind, persistence) = match &meaning {
+        RegistryError::Unauthorized { .. } => (ImageUnauthorized, Permanent),
+        RegistryError::NotFound(_) => (ImageNotFound, Permanent),
         // A digest that is wrong may be right the next time; so may an answer that is no answer.
-        _ => (ImagePull, Temporary, format!("the registry of {reference} does not answer as it should: {error}")),
+        RegistryError::Unreachable { .. } | RegistryError::Odd { .. } => (ImagePull, Temporary),
     };
-    EngineError::new(kind, persistence, "pull the image", detail).caused_by(error)
-}
-
-/// The error and what lies beneath: a connection's reason is at the bottom.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut beneath = error.source();
-    while let Some(source) = beneath {
-        text = format!("{text}: {source}");
-        beneath = source.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_spoken_to_in_the_clear() {
-        for registry in ["127.0.0.1:5000", "localhost:5000", "localhost", "[::1]:5000", "127.1.2.3"] {
-            assert!(is_loopback(registry), "{registry}");
-        }
-        for registry in ["ghcr.io", "localhost.example.com", "10.0.0.1:5000", "docker.io"] {
-            assert!(!is_loopback(registry), "{registry}");
-        }
-    }
+    EngineError::new(kind, persistence, "pull the image", format!("{reference}: {meaning}")).caused_by(error)
 }

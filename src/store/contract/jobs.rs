@@ -49,6 +49,29 @@ pub async fn names_are_unique_among_the_living(subject: &Subject) {
     assert_eq!(store.apply(a.next("editor", |_| {})).await.unwrap(), Applied::Stale, "an archived job stays as it is");
 }
 
+/// What would come of a revision is what comes of it, and asking changes nothing.
+pub async fn dry_runs_tell_and_keep_nothing(subject: &Subject) {
+    let (store, project) = (&subject.store, subject.project);
+    let (a, b) = (subject.job(json!({"name": "a"})).await, subject.job(json!({"name": "b"})).await);
+    subject.limit("api", 5).await;
+    let weight = |weight| vec![LimitUse { name: name("api"), weight }];
+    let mut ahead = b.next("editor", |_| {});
+    ahead.number = 3;
+    for new in [
+        subject.first_revision(json!({"name": "new"})),
+        subject.first_revision(json!({"name": "a"})),
+        a.next("editor", |spec| spec.limits = weight(6)),
+        a.next("editor", |spec| spec.name = name("b")),
+        ahead,
+        a.next("editor", |spec| spec.limits = weight(5)),
+    ] {
+        let told = store.would_apply(&new).await.unwrap();
+        let (present, ..) = store.job(project, a.id).await.unwrap().unwrap();
+        assert_eq!(present.revision, 1, "asking has changed it");
+        assert_eq!(told, store.apply(new).await.unwrap());
+    }
+}
+
 /// Archiving ends what waits, leaves what runs, and keeps the job for its history.
 pub async fn jobs_are_archived(subject: &Subject) {
     let (store, project) = (&subject.store, subject.project);

@@ -436,6 +436,12 @@ class JobSpec(BaseModel):
         Optional[int], Field(description="How many slices one run may have (see the report outcome `continue`).")
     ] = None
     name: Annotated[str, Field(description="Unique in the project.")]
+    pin: Annotated[
+        Optional[bool],
+        Field(
+            description="Whether to keep the digest that the image's tag means when this is applied, instead of the tag: then all runs of\na revision use the same image."
+        ),
+    ] = None
     queue_timeout_seconds: Annotated[
         Optional[int], Field(description="The longest a run may wait in the queue, in seconds; no bound when left out.")
     ] = None

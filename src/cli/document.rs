@@ -1,22 +1,44 @@
 //! Specifications as files: read from YAML and JSON, and written back.
 
+mod places;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::{
     cli::{exit::Usage, input},
-    domain::JobSpec,
+    domain::{FieldError, JobSpec},
 };
 
-/// The jobs of a document, in their order. What cannot be read is told with its line and column.
+use places::Places;
+
+/// The jobs of a document, in their order. What is wrong is told with its line and column, and all of it at once.
 pub(super) fn read(path: &str, text: &str) -> Result<Vec<JobSpec>, Usage> {
     let json = text.trim_start().starts_with('{');
     let specs = if json { read_json(text) } else { read_yaml(text) };
-    let specs = specs.map_err(|problem| Usage(format!("{}{problem}", input::name(path))))?;
+    let name = input::name(path);
+    let specs = specs.map_err(|problem| Usage(format!("{name}{problem}")))?;
     if specs.is_empty() {
-        return Err(Usage(format!("{}: there is no job in it", input::name(path))));
+        return Err(Usage(format!("{name}: there is no job in it")));
     }
-    Ok(specs)
+    let wrong: Vec<_> = specs.iter().map(|spec| spec.check().err().unwrap_or_default()).collect();
+    if wrong.iter().all(Vec::is_empty) {
+        return Ok(specs);
+    }
+    let places: Vec<Places> = serde_saphyr::from_multiple(text).unwrap_or_default();
+    let told = wrong.iter().enumerate().flat_map(|(index, wrong)| {
+        let places = places.get(index);
+        wrong.iter().map(move |error| told(name, error, places))
+    });
+    Err(Usage(told.collect::<Vec<_>>().join("\n")))
+}
+
+/// A field that cannot be taken, and where it stands.
+fn told(name: &str, FieldError { pointer, detail }: &FieldError, places: Option<&Places>) -> String {
+    match places.map(|places| places.of(pointer)) {
+        Some((line, column)) => format!("{name}, line {line}, column {column}: {pointer}: {detail}"),
+        None => format!("{name}: {pointer}: {detail}"),
+    }
 }
 
 fn read_json(text: &str) -> Result<Vec<JobSpec>, String> {
@@ -105,11 +127,26 @@ mod tests {
             ("{\"name\": \"a\",\n \"image\" 1}", ", line 2, column 10: expected `:`"),
             ("{\"name\": \"a\",\n \"imagee\": 1}", ", line 2, column 9: unknown field `imagee`"),
             ("# nothing\n", ": there is no job in it"),
+            ("name: a\nimage: b\nmax_parallel: 0\n", ", line 3, column 15: /max_parallel: from 1 to 10000"),
+            ("name: a\nimage: b\n---\nname: b\nimage: b\nenv:\n  X: y\n  9: z\n", ", line 8, column 6: /env/9: "),
+            (
+                "name: a\nimage: b\nlimits:\n- name: x\n- {name: y, weight: 0}\n",
+                ", line 5, column 21: /limits/1/weight",
+            ),
+            ("name: a\nimage: b\nwhen_full: reject\n", ", line 3, column 12: /when_full: needs max_parallel"),
+            ("{\"name\": \"a\",\n \"image\": \"b\", \"timeout_seconds\": 0}", ", line 2, column 35: /timeout_seconds"),
         ] {
             let problem = problem(text);
             assert!(problem.starts_with(&format!("a.yaml{told}")), "{problem}");
             assert!(!problem.contains("Options") && !problem.contains(" at line "), "{problem}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let problem = problem("name: a\nimage: b\nmax_parallel: 0\n---\nname: b\nimage: b\ntimeout_seconds: 0\n");
+        assert_eq!(problem.lines().count(), 2, "{problem}");
+        assert!(problem.lines().all(|line| line.starts_with("a.yaml, line ")), "{problem}");
     }
 
     #[test]

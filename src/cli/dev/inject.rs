@@ -1,0 +1,233 @@
+//! What a script gets besides its own files: variables, secrets, files.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    cli::{exit::Usage, output::Output, workspace::Workspace},
+    domain::{Given, GivenAs, JobSpec, RunId, SecretDelivery},
+    logs::Redactor,
+};
+
+/// The file with the values of secrets, below [`Workspace::local`].
+const SECRETS: &str = "secrets.env";
+
+/// Made once, used for every slice.
+pub(super) struct Injection {
+    secrets: BTreeMap<String, SecretString>,
+    /// Secrets and files as files; removed with this.
+    files: TempDir,
+    /// The nonce of report lines.
+    pub(super) nonce: String,
+    /// Masks secrets in what is printed.
+    pub(super) redactor: Redactor,
+}
+
+impl Injection {
+    /// Finds the job's secrets, and writes its files.
+    ///
+    /// # Errors
+    /// Values are missing: all of them are named.
+    pub(super) fn new(workspace: &Workspace, out: Output) -> anyhow::Result<Self> {
+        let path = workspace.local().join(SECRETS);
+        let known = read_secrets(&path)?;
+        if path.exists() && !is_ignored(workspace, &path) {
+            Output::important(format_args!(
+                "warning: git does not ignore {}: add .haulier/ to .gitignore",
+                path.display()
+            ));
+        }
+        let mut secrets = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (name, secret) in &workspace.spec.secrets {
+            let value = secret.value.clone().map(SecretString::from);
+            let value = value.or_else(|| known.get(name).cloned());
+            match value.or_else(|| env::var(name).ok().map(SecretString::from)) {
+                Some(value) => {
+                    secrets.insert(name.clone(), value);
+                }
+                None => missing.push(name.as_str()),
+            }
+        }
+        if !missing.is_empty() {
+            let lines: String = missing.iter().map(|name| format!("\n  {name}=…")).collect();
+            let told = format!("secrets have no value here: add them to {}, which git ignores:{lines}", path.display());
+            return Err(Usage(told).into());
+        }
+        let redactor = Redactor::new(secrets.values());
+        let local = workspace.local();
+        let files =
+            fs::create_dir_all(&local).and_then(|()| tempfile::Builder::new().prefix("run-").tempdir_in(&local));
+        let files = files.with_context(|| format!("{} cannot be written to", local.display()))?;
+        let injection = Self { secrets, files, nonce: format!("{:024x}", rand::random::<u128>() >> 32), redactor };
+        injection.write_files(workspace, out)?;
+        Ok(injection)
+    }
+
+    fn write_files(&self, workspace: &Workspace, out: Output) -> anyhow::Result<()> {
+        let spec = &workspace.spec;
+        for (name, _) in spec.secrets.iter().filter(|(_, secret)| secret.delivery == SecretDelivery::File) {
+            write(&self.secret_file(name), self.secrets[name].expose_secret().as_bytes(), 0o400)?;
+        }
+        for (path, file) in &spec.files {
+            let here = self.file(path);
+            write(&here, file.content.as_bytes(), file.mode_bits().unwrap_or(0o644))?;
+            out.note(format_args!("{path} of the container is {} here", here.display()));
+        }
+        Ok(())
+    }
+
+    fn secret_file(&self, name: &str) -> PathBuf {
+        self.files.path().join("secrets").join(name)
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.files.path().join("files").join(path.trim_start_matches('/'))
+    }
+
+    /// What Haulier itself gives.
+    pub(super) fn given(
+        &self,
+        workspace: &Workspace,
+        run: RunId,
+        slice: u32,
+        parameters: &Map<String, Value>,
+        state: &Map<String, Value>,
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let (parameters, state) = (serde_json::to_string(parameters)?, serde_json::to_string(state)?);
+        let spec = &workspace.spec;
+        let given = Given {
+            run,
+            job: &spec.name,
+            attempt: 1,
+            slice,
+            parameters: &parameters,
+            state: Some(&state),
+            nonce: &self.nonce,
+            config: spec.config.as_ref(),
+        };
+        let given = given.all().into_iter().map(|(name, given)| match given {
+            GivenAs::Variable(value) => (name, value),
+            GivenAs::File { path, .. } => (name, path),
+        });
+        Ok(given.collect())
+    }
+
+    /// For a process of this machine. A secret that is a file there is named by the variable `NAME_FILE` here.
+    pub(super) fn apply_here(&self, command: &mut Command, workspace: &Workspace) -> io::Result<()> {
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HAULIER_")) {
+            command.env_remove(name);
+        }
+        command.envs(&workspace.spec.env);
+        let dir = workspace.dir.canonicalize()?;
+        let venv = dir.join(".venv");
+        if venv.join("bin").is_dir() {
+            let paths = env::var_os("PATH").unwrap_or_default();
+            let paths = std::iter::once(venv.join("bin")).chain(env::split_paths(&paths));
+            command.env("PATH", env::join_paths(paths).map_err(io::Error::other)?).env("VIRTUAL_ENV", &venv);
+        }
+        for (name, secret) in &workspace.spec.secrets {
+            match secret.delivery {
+                SecretDelivery::Env => command.env(name, self.secrets[name].expose_secret()),
+                SecretDelivery::File => command.env(format!("{name}_FILE"), self.secret_file(name).canonicalize()?),
+            };
+        }
+        Ok(())
+    }
+
+    /// For a container: values go through the environment of the program that starts it, never its command line.
+    pub(super) fn apply_container(&self, command: &mut Command, spec: &JobSpec) -> io::Result<()> {
+        for (name, value) in &spec.env {
+            command.env(name, value).arg("--env").arg(name);
+        }
+        for (name, secret) in &spec.secrets {
+            match secret.delivery {
+                SecretDelivery::Env => {
+                    command.env(name, self.secrets[name].expose_secret()).arg("--env").arg(name);
+                }
+                SecretDelivery::File => mount(command, &self.secret_file(name), &format!("/run/secrets/{name}"))?,
+            }
+        }
+        spec.files.keys().try_for_each(|path| mount(command, &self.file(path), path))
+    }
+}
+
+fn mount(command: &mut Command, here: &Path, there: &str) -> io::Result<()> {
+    let here = here.canonicalize()?;
+    command.arg("--volume").arg(format!("{}:{there}:ro", here.display()));
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    let written = path
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::File::options().write(true).create_new(true).mode(mode).open(path)?.write_all(content));
+    written.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Lines of `NAME=value`; quotes around a value are left out. What is wrong is told without the line, which has a
+/// secret in it.
+fn read_secrets(path: &Path) -> anyhow::Result<BTreeMap<String, SecretString>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(Usage(format!("{} cannot be read: {error}", path.display())).into()),
+    };
+    let mut secrets = BTreeMap::new();
+    for (number, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
+            return Err(Usage(format!("{}, line {}: write NAME=value", path.display(), number + 1)).into());
+        };
+        let name = name.trim().trim_start_matches("export ").trim_start();
+        secrets.insert(name.to_owned(), SecretString::from(unquoted(value.trim())));
+    }
+    Ok(secrets)
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    inner('"').or_else(|| inner('\'')).unwrap_or(value)
+}
+
+/// Whether git leaves the file alone; also where there is no git at all.
+fn is_ignored(workspace: &Workspace, path: &Path) -> bool {
+    let relative = path.strip_prefix(&workspace.dir).unwrap_or(path);
+    let mut git = std::process::Command::new("git");
+    let asked = git.arg("check-ignore").arg("--quiet").arg(relative).current_dir(&workspace.dir).output();
+    // 1 = it does not ignore it; anything else is no answer.
+    asked.map_or(true, |answer| answer.status.code() != Some(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_read_as_people_write_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SECRETS);
+        fs::write(&path, "# comment\n\nA=plain=with#all $signs\nexport B=\"quoted \"\n C = 'it''s'\n").unwrap();
+        let secrets = read_secrets(&path).unwrap();
+        let values: Vec<_> = secrets.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+        assert_eq!(values, [("A", "plain=with#all $signs"), ("B", "quoted "), ("C", "it''s")]);
+        fs::write(&path, "A=1\nhunter2\n").unwrap();
+        let error = read_secrets(&path).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+        assert!(read_secrets(&dir.path().join("none")).unwrap().is_empty());
+    }
+}
