@@ -221,6 +221,11 @@ impl Client {
         self.send(self.request(Method::DELETE, &format!("/jobs/{}", escape(job)))).await.map(|_| ())
     }
 
+    /// When a job starts by itself.
+    pub async fn schedule(&self, job: &str) -> Result<ScheduleView, ClientError> {
+        self.get(&format!("/jobs/{}/schedule", escape(job))).await
+    }
+
     /// A page of a job's revisions.
     pub async fn revisions(&self, job: &str, cursor: Option<&str>) -> Result<Page<RevisionView>, ClientError> {
         let request = self.request(Method::GET, &format!("/jobs/{}/revisions", escape(job)));

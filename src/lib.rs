@@ -6,10 +6,13 @@
 //! |---|---|
 //! | [`domain`] | pure values and their transitions |
 //! | [`engines`] | container engines behind one trait |
+//! | [`metrics`] | what is counted and timed |
 //! | [`store`] | the database |
 //! | [`vault`] | keyring and sealing of configuration |
 //! | [`logs`] | logs, redaction, the report protocol |
 //! | [`runner`] | the reconcilers: from a queued run to its stored answer |
+//! | [`callbacks`] | telling callers the end of their runs |
+//! | [`monitor`] | telling how the service and its jobs are |
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
 //! | [`config`] | settings: defaults, file, environment, flags |
@@ -28,6 +31,8 @@ pub mod domain;
 pub mod engines;
 mod latest;
 pub mod logs;
+pub mod metrics;
+pub mod monitor;
 pub mod runner;
 pub mod service;
 pub mod store;

@@ -94,7 +94,12 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         }),
         default_engine: "simulated".to_owned(),
         log_limits: LogLimits::default(),
-        api: ApiConfig { public_url: None, max_body_bytes: 1 << 20, callback_targets: TargetPolicy::default() },
+        api: ApiConfig {
+            public_url: None,
+            max_body_bytes: 1 << 20,
+            callback_targets: TargetPolicy::default(),
+            metrics_public: false,
+        },
     }
 }
 

@@ -219,7 +219,7 @@ impl Api {
         let spec = new.spec.clone();
         match self.store.apply(new).await? {
             Applied::Done(job) => {
-                self.runner.queue_changed();
+                self.runner.job_changed();
                 self.audit(at, "job.apply", &format!("{} revision {number}", job.name)).await?;
                 let revision = Revision { job: job.id, number, spec, created_at: now, created_by: by };
                 Ok(Some((views::job(&at.project, &job, &revision, config), job)))

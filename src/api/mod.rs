@@ -14,6 +14,7 @@ mod jobs;
 mod limits;
 mod listen;
 mod logs;
+mod metrics;
 mod problem;
 mod projects;
 mod registries;
@@ -21,6 +22,7 @@ mod resolve;
 mod revisions;
 mod run_changes;
 mod runs;
+mod schedules;
 mod secrets;
 mod states;
 mod tokens;
@@ -34,6 +36,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
+    middleware,
 };
 use quick_cache::sync::Cache;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
@@ -49,6 +52,8 @@ use crate::{
     callbacks::TargetPolicy,
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
+    metrics::{HttpMetrics, Instruments},
+    monitor::Scraper,
     runner::Runner,
     store::{Store, StoreError},
     vault::ProjectKeys,
@@ -75,6 +80,8 @@ pub struct ApiConfig {
     pub max_body_bytes: usize,
     /// Where callbacks may go.
     pub callback_targets: TargetPolicy,
+    /// Whether anybody may read the metrics.
+    pub metrics_public: bool,
 }
 
 /// The parts of [`Api`].
@@ -89,6 +96,9 @@ pub struct Inner {
     public_url: Option<String>,
     max_body_bytes: usize,
     callback_targets: TargetPolicy,
+    metrics_public: bool,
+    http: HttpMetrics,
+    scraper: Scraper,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
     shutdown: tokio_util::sync::CancellationToken,
@@ -113,6 +123,9 @@ impl Api {
         config: ApiConfig,
     ) -> Self {
         let auth = Authenticator::new(store.clone(), Arc::clone(&clock));
+        let (runs, timings, http) = (runner.metrics().clone(), store.timings().clone(), HttpMetrics::default());
+        let instruments = Instruments { runs, store: timings, http: http.clone() };
+        let scraper = Scraper::new(store.clone(), runner.clone(), Arc::clone(&clock), &instruments);
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -124,6 +137,9 @@ impl Api {
                 public_url: config.public_url,
                 max_body_bytes: config.max_body_bytes,
                 callback_targets: config.callback_targets,
+                metrics_public: config.metrics_public,
+                http,
+                scraper,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),
                 shutdown: tokio_util::sync::CancellationToken::new(),
@@ -167,6 +183,7 @@ impl Api {
             .merge(docs::router())
             .fallback(|| async { Problem::no_route() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+            .layer(middleware::from_fn_with_state(self.clone(), metrics::measure))
             .layer(DefaultBodyLimit::max(self.max_body_bytes))
             .layer(nosniff)
             .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
@@ -186,6 +203,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(revisions::read))
         .routes(routes!(revisions::restore))
         .routes(routes!(trigger::trigger))
+        .routes(routes!(schedules::read))
         .routes(routes!(states::read, states::set))
         .routes(routes!(states::history))
         .routes(routes!(runs::list))
@@ -217,4 +235,5 @@ fn routes() -> OpenApiRouter<Api> {
         .nest(BASE, api)
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::read))
 }

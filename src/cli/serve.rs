@@ -95,6 +95,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
             public_url: server.public_url,
             max_body_bytes: server.max_body_bytes,
             callback_targets: TargetPolicy::new(callbacks.allow),
+            metrics_public: server.metrics_public,
         },
     })
     .await

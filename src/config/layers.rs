@@ -59,6 +59,7 @@ pub(super) struct File {
     pub(super) admin_token: Option<SecretString>,
     pub(super) logs: Logs,
     pub(super) callbacks: Callbacks,
+    pub(super) metrics: Metrics,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,
 }
@@ -75,6 +76,13 @@ pub(super) struct Logs {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Callbacks {
     pub(super) allow: Vec<String>,
+}
+
+/// Section `[metrics]` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) public: bool,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

@@ -8,7 +8,7 @@ use super::Shared;
 use crate::{
     domain::{AttemptEnd, ErrorCode, JobConfig, Project, SecretDelivery},
     engines::{Credentials, LaunchFile, LaunchSpec, PullPolicy},
-    store::{LaunchPlan, StoreError},
+    store::{LaunchPlan, SCHEDULER, StoreError},
     vault::KeyError,
 };
 
@@ -124,14 +124,18 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
 /// What Haulier gives to every script.
 fn given(plan: &LaunchPlan) -> impl Iterator<Item = (String, SecretString)> {
     let run = &plan.run;
+    let trace = run.traceparent.as_ref().map(|trace| trace.as_str().to_owned());
+    let scheduled = run.source.get("time").filter(|_| run.created_by == SCHEDULER).cloned();
     let given = [
-        ("HAULIER_RUN_ID", run.id.to_string()),
-        ("HAULIER_JOB", run.job_name.to_string()),
-        ("HAULIER_ATTEMPT", plan.attempt.id.number.to_string()),
-        ("HAULIER_SLICE", plan.attempt.slice.to_string()),
-        ("HAULIER_REPORT", plan.attempt.nonce.clone()),
+        ("HAULIER_RUN_ID", Some(run.id.to_string())),
+        ("HAULIER_JOB", Some(run.job_name.to_string())),
+        ("HAULIER_ATTEMPT", Some(plan.attempt.id.number.to_string())),
+        ("HAULIER_SLICE", Some(plan.attempt.slice.to_string())),
+        ("HAULIER_REPORT", Some(plan.attempt.nonce.clone())),
+        ("HAULIER_SCHEDULED_TIME", scheduled),
+        ("TRACEPARENT", trace),
     ];
-    given.into_iter().map(|(name, value)| (name.to_owned(), SecretString::from(value)))
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), SecretString::from(value?))))
 }
 
 /// The JSON documents that a script is given.

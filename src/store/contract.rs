@@ -13,6 +13,7 @@ mod durability;
 mod fixtures;
 mod jobs;
 mod listing;
+mod schedules;
 mod stops;
 mod triggers;
 
@@ -26,6 +27,7 @@ pub use durability::*;
 pub use fixtures::{START, Subject, TestJob, after};
 pub use jobs::*;
 pub use listing::*;
+pub use schedules::*;
 pub use stops::*;
 pub use triggers::*;
 
@@ -48,6 +50,7 @@ macro_rules! store_contract {
             state_conflicts, state_history_is_bounded, state_by_hand, reports_while_it_runs, live_attempts_are_listed,
             stop_waiting, stop_active, stop_matching, stop_twice, stop_is_never_lost, stop_races_admission, leases,
             callbacks_are_due_with_the_end,
+            schedules_are_served_once, schedules_follow_their_job, missed_times_are_made_up_for,
             lists_filter, any_page_size_gives_the_same,
             limits_hold_under_contention, two_services_never_over_admit,
             a_failed_write_undoes_only_its_own, everything_outlives_a_restart, a_newer_schema_is_refused

@@ -1,7 +1,7 @@
 //! Jobs and their revisions.
 
 use super::{
-    Session, Stopped, Store, StoreError,
+    Session, Stopped, Store, StoreError, schedules,
     session::{Row, json_text, values},
     stops,
 };
@@ -56,8 +56,9 @@ macro_rules! job_columns {
          JOIN revisions ON revisions.job_id = jobs.id AND revisions.number = jobs.revision"
     };
 }
+pub(super) use job_columns;
 
-fn job_from(row: &Row) -> Result<Job, StoreError> {
+pub(super) fn job_from(row: &Row) -> Result<Job, StoreError> {
     Ok(Job {
         id: JobId(row.get("the_job")?),
         project: ProjectId(row.get("project_id")?),
@@ -190,6 +191,7 @@ impl Store {
                     return Ok(None);
                 }
                 session.execute("DELETE FROM job_limits WHERE job_id = $1", values![job]).await?;
+                session.execute_all(vec![schedules::forgetting(job)]).await?;
                 stops::stop_queued_of(session, job, &by, now).await.map(Some)
             })
         })
@@ -239,6 +241,7 @@ async fn apply(session: &mut Session, new: &NewRevision) -> Result<Applied, Stor
         let sql = "INSERT INTO job_limits (job_id, limit_id, weight) VALUES ($1, $2, $3)";
         session.execute(sql, values![new.job, limit, weight]).await?;
     }
+    schedules::follow(session, new.job, new.number, &new.spec, new.now).await?;
     const JOB: &str = concat!("SELECT ", job_columns!(), " WHERE jobs.id = $1");
     let row = session.first(JOB, values![new.job]).await?.ok_or_else(|| StoreError::corrupt("job"))?;
     Ok(Applied::Done(job_from(&row)?))

@@ -173,6 +173,7 @@ async fn serve(
             public_url: None,
             max_body_bytes: 1 << 20, // Receivers live on this one address of the loopback network.
             callback_targets: TargetPolicy::new(vec!["127.0.0.1/32".parse().unwrap()]),
+            metrics_public: false,
         },
     };
     let service = Service::start(parts).await.unwrap();
