@@ -5,6 +5,7 @@
 mod audit;
 mod await_run;
 mod callbacks;
+mod channels;
 mod docs;
 mod engines;
 mod events;
@@ -15,6 +16,7 @@ mod limits;
 mod listen;
 mod logs;
 mod metrics;
+mod notices;
 mod problem;
 mod projects;
 mod registries;
@@ -53,7 +55,7 @@ use crate::{
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
     metrics::{HttpMetrics, Instruments},
-    monitor::Scraper,
+    monitor::{Scraper, Sender},
     runner::Runner,
     store::{Store, StoreError},
     vault::ProjectKeys,
@@ -99,6 +101,7 @@ pub struct Inner {
     metrics_public: bool,
     http: HttpMetrics,
     scraper: Scraper,
+    sender: Arc<Sender>,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
     shutdown: tokio_util::sync::CancellationToken,
@@ -119,6 +122,7 @@ impl Api {
         runner: Runner,
         keys: ProjectKeys,
         logs: LogStore,
+        sender: Arc<Sender>,
         clock: Arc<dyn Clock>,
         config: ApiConfig,
     ) -> Self {
@@ -140,6 +144,7 @@ impl Api {
                 metrics_public: config.metrics_public,
                 http,
                 scraper,
+                sender,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),
                 shutdown: tokio_util::sync::CancellationToken::new(),
@@ -204,6 +209,12 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(revisions::restore))
         .routes(routes!(trigger::trigger))
         .routes(routes!(schedules::read))
+        .routes(routes!(notices::baseline))
+        .routes(routes!(notices::list))
+        .routes(routes!(notices::acknowledge))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::set, channels::remove))
+        .routes(routes!(channels::test))
         .routes(routes!(states::read, states::set))
         .routes(routes!(states::history))
         .routes(routes!(runs::list))

@@ -3,6 +3,7 @@
 mod adf;
 mod audit;
 mod cancel;
+mod channel;
 mod completions;
 mod context;
 mod doctor;
@@ -15,6 +16,7 @@ mod input;
 mod job;
 mod limit;
 mod logs;
+mod notices;
 mod openapi;
 pub mod output;
 mod pages;
@@ -68,6 +70,11 @@ enum Command {
     /// List and change limits
     #[command(subcommand)]
     Limit(limit::LimitCommand),
+    /// List what an operator should know, and acknowledge it
+    Notices(notices::NoticesArgs),
+    /// List, set, test and remove channels that notices are sent to
+    #[command(subcommand)]
+    Channel(channel::ChannelCommand),
     /// Read and set a job's state
     #[command(subcommand)]
     State(state::StateCommand),
@@ -136,6 +143,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Logs(args) => logs::run(context, args).await?,
         Command::Cancel(args) => cancel::run(context, args).await?,
         Command::Limit(command) => limit::run(context, command).await?,
+        Command::Notices(args) => notices::run(context, args).await?,
+        Command::Channel(command) => channel::run(context, command).await?,
         Command::State(command) => state::run(context, command).await?,
         Command::Secret(command) => secret::run(context, command).await?,
         Command::Registry(command) => registry::run(context, command).await?,

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod callback;
+mod channel;
 mod clock;
 mod error;
 mod ids;
@@ -25,7 +26,8 @@ mod trace;
 mod validate;
 
 pub use attempt::{Attempt, AttemptEnd, AttemptPhase, AttemptResult};
-pub use callback::{Callback, CallbackKind, CallbackOutcome, CallbackState, CallbackTry};
+pub use callback::{Callback, CallbackKind, CallbackOutcome, CallbackState, CallbackTry, next_try};
+pub use channel::{Change, ChannelKind, ChannelSpec, EmailSpec, MailTls, QuietHours};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{ErrorCode, RunError};
 pub use ids::{

@@ -38,7 +38,7 @@ pub struct LiveGauges {
     pub limit_waiting: Counts,
     pub engine_up: Counts,
     pub engine_workloads: Counts,
-    pub leader: Counts,
+    pub leader: Gauge,
     pub lag: Measures,
     pub outbox: Counts,
     pub notices: Counts,
@@ -47,9 +47,9 @@ pub struct LiveGauges {
     pub job_duration: Measures,
     pub job_reported: Measures,
     pub cpu: Counter<f64, AtomicU64>,
-    pub memory: Counts,
-    pub fds: Counts,
-    pub start: Measures,
+    pub memory: Gauge,
+    pub fds: Gauge,
+    pub start: Gauge<f64, AtomicU64>,
 }
 
 /// All metrics of the service. What each is for stands here, and is what the documentation says.

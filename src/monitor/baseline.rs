@@ -22,6 +22,8 @@ const LEAST_IN_BIN: usize = 8;
 const WORTH: f64 = 0.8;
 /// Noise is at least this much, about 8 %: no script is a clock.
 const QUIETEST: f64 = 0.08;
+/// How far beyond the largest of a year's normal values the band goes, in standard deviations.
+const MORE: f64 = 1.0;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A value, and when its run was made.
@@ -188,15 +190,15 @@ fn reach(values: &[f64], level: f64, per_year: f64) -> (f64, f64) {
     // From one run to the next: a level that drifts does not count as noise.
     let steps = median(&mut values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect::<Vec<_>>());
     let noise = (1.4826 * around).max(1.4826 * steps / std::f64::consts::SQRT_2).max(QUIETEST);
-    // The largest of so many normal values lies about there; one more for tails that are heavier, and more for a
+    // The largest of so many normal values lies about there; a bit more for tails that are heavier, and more for a
     // history that is short, from which the noise is badly known.
     let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
-    let factor = ((2.0 * per_year.ln()).sqrt() + 1.5) * (1.0 + 8.0 / count);
+    let factor = ((2.0 * per_year.ln()).sqrt() + MORE) * (1.0 + 8.0 / count);
     let normal = factor * noise;
     let beyond = |sign: f64| {
         let mut out: Vec<_> = values.iter().map(|value| sign * (value - level)).filter(|by| *by > normal).collect();
         // What comes again and again is normal too: a script that often finds nothing to do is soon done.
-        let often = out.len() >= 5.max(values.len() / 25);
+        let often = out.len() >= 2 + values.len() / 25;
         out.sort_by(f64::total_cmp);
         if often { out.last().map_or(normal, |most| most + noise) } else { normal }
     };

@@ -13,6 +13,12 @@ const LEAST: usize = 20;
 const LEAST_IN_CELL: usize = 4;
 /// How many of the longest gaps do not count: one in so many may have been trouble.
 const ODD: usize = 33;
+/// Two weekends lie in it.
+const FORTNIGHT: Duration = Duration::from_secs(15 * 86_400);
+/// From then on, hours of the week are known by themselves, and a gap that came once in a while is trouble.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+/// A job with so many runs in less than a fortnight runs all the time.
+const MANY: usize = 450;
 /// Gaps whose logarithms are spread further have no rhythm.
 const WILD: f64 = 0.7;
 
@@ -50,7 +56,13 @@ impl Cadence {
         }
         let known = cells.into_iter().enumerate().filter(|(_, gaps)| gaps.len() >= LEAST_IN_CELL);
         let cells = known.map(|(cell, gaps)| (cell, longest(gaps, 1))).collect();
-        let odd = gaps.len() / ODD;
+        let span = made.last()?.since(*made.first()?);
+        let odd = match gaps.len() {
+            _ if span >= MONTH => gaps.len() / ODD,
+            MANY.. => gaps.len() / ODD,
+            _ if span >= FORTNIGHT => 1,
+            _ => return None,
+        };
         let longest = longest(gaps.into_iter().map(|(_, gap)| gap).collect(), odd);
         Some(Self { cells, longest, typical: Duration::from_secs_f64(middle.exp()), zone: zone.clone() })
     }

@@ -87,7 +87,15 @@ impl Scraper {
         replace(&live.limit_capacity, limits(|limit| limit.capacity));
         replace(&live.limit_held, limits(|limit| limit.held));
         replace(&live.limit_waiting, limits(|limit| limit.waiting));
-        replace(&live.outbox, [(vec![("kind", "callback".to_owned())], figures.callbacks)]);
+        let outbox = [("callback", figures.callbacks), ("notice", figures.messages)];
+        replace(&live.outbox, outbox.map(|(kind, number)| (vec![("kind", kind.to_owned())], number)));
+        replace(
+            &live.notices,
+            figures.notices.into_iter().map(|(kind, number)| {
+                let (kind, severity) = (kind.as_str().to_owned(), kind.severity().as_str().to_owned());
+                (vec![("kind", kind), ("severity", severity)], number)
+            }),
+        );
         self.read_jobs(&projects);
         Ok(())
     }
@@ -126,7 +134,7 @@ impl Scraper {
             &live.engine_workloads,
             engines().map(|(name, entry)| (labels(name, entry.kind), number(entry.watched()))),
         );
-        replace(&live.leader, [(Vec::new(), i64::from(self.runner.leads()))]);
+        live.leader.set(i64::from(self.runner.leads()));
         live.lag.clear();
         if self.runner.leads() {
             for (reconciler, lag) in self.runner.metrics().lags(self.clock.now()) {
@@ -144,14 +152,13 @@ impl Scraper {
             #[expect(clippy::cast_precision_loss, reason = "hundredths of seconds, and pages")]
             let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
             live.cpu.inner().store(seconds(stat.utime + stat.stime).to_bits(), Ordering::Relaxed);
-            let memory = i64::try_from(stat.rss_bytes().get()).unwrap_or(i64::MAX);
-            replace(&live.memory, [(Vec::new(), memory)]);
+            live.memory.set(i64::try_from(stat.rss_bytes().get()).unwrap_or(i64::MAX));
             if let Ok(boot) = procfs::boot_time_secs() {
-                set(&live.start, &Vec::new(), seconds(stat.starttime) + seconds(boot * procfs::ticks_per_second()));
+                live.start.set(seconds(stat.starttime) + seconds(boot * procfs::ticks_per_second()));
             }
         }
         if let Ok(fds) = process.fd_count() {
-            replace(&live.fds, [(Vec::new(), i64::try_from(fds).unwrap_or(i64::MAX))]);
+            live.fds.set(i64::try_from(fds).unwrap_or(i64::MAX));
         }
     }
 

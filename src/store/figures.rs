@@ -1,7 +1,7 @@
 //! Figures about the present, from indexes over what lives: the length of the history plays no part.
 
 use super::{Store, StoreError, session::values};
-use crate::domain::Phase;
+use crate::domain::{NoticeKind, Phase};
 
 /// How many live runs are counted.
 const MOST_RUNS: i64 = 200_000;
@@ -19,6 +19,10 @@ pub struct Figures {
     pub limits: Vec<LimitFigures>,
     /// Callbacks that are to be delivered.
     pub callbacks: i64,
+    /// Messages about notices that are to be delivered.
+    pub messages: i64,
+    /// Open notices by kind.
+    pub notices: Vec<(NoticeKind, i64)>,
 }
 
 /// A named limit's use.
@@ -66,6 +70,12 @@ impl Store {
         }
         let sql = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM callbacks WHERE due_at IS NOT NULL LIMIT $1) AS due";
         figures.callbacks = session.count(sql, values![MOST_MESSAGES]).await?;
+        let sql = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM messages LIMIT $1) AS waiting";
+        figures.messages = session.count(sql, values![MOST_MESSAGES]).await?;
+        let sql = "SELECT kind, COUNT(*) AS n FROM notices WHERE resolved_at IS NULL GROUP BY kind";
+        for row in session.all(sql, Vec::new()).await? {
+            figures.notices.push((row.word("kind", NoticeKind::parse)?, row.get("n")?));
+        }
         Ok(figures)
     }
 }

@@ -1,7 +1,7 @@
 //! Jobs and their revisions.
 
 use super::{
-    Session, Stopped, Store, StoreError, schedules,
+    Session, Stopped, Store, StoreError, samples, schedules,
     session::{Row, json_text, values},
     stops,
 };
@@ -108,6 +108,16 @@ impl Store {
         whole(self.read().await?.first(SQL, values![job, project]).await?)
     }
 
+    /// A job by its id, whichever project it is of, unless it is archived.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn job_by_id(&self, job: JobId) -> Result<Option<(Job, Revision)>, StoreError> {
+        const SQL: &str = concat!("SELECT ", job_columns!(), " WHERE jobs.id = $1 AND jobs.archived_at IS NULL");
+        let row = self.read().await?.first(SQL, values![job]).await?;
+        row.map(|row| Ok((job_from(&row)?, revision_from(&row)?))).transpose()
+    }
+
     /// A job by its name, among those that are not archived.
     ///
     /// # Errors
@@ -191,7 +201,7 @@ impl Store {
                     return Ok(None);
                 }
                 session.execute("DELETE FROM job_limits WHERE job_id = $1", values![job]).await?;
-                session.execute_all(vec![schedules::forgetting(job)]).await?;
+                session.execute_all(vec![schedules::forgetting(job), samples::forgetting_expectation(job)]).await?;
                 stops::stop_queued_of(session, job, &by, now).await.map(Some)
             })
         })

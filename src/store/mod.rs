@@ -11,6 +11,7 @@ mod attempts;
 mod audit;
 mod callbacks;
 mod capacities;
+mod channels;
 #[doc(hidden)]
 pub mod contract;
 mod error;
@@ -18,10 +19,12 @@ mod figures;
 mod jobs;
 mod lead;
 mod limits;
+mod notices;
 mod postgres;
 mod projects;
 mod run_list;
 mod runs;
+mod samples;
 mod schedules;
 mod secrets;
 mod session;
@@ -31,6 +34,7 @@ mod stops;
 mod timeline;
 mod tokens;
 mod trigger;
+mod watched;
 
 use std::sync::Arc;
 
@@ -42,18 +46,22 @@ pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;
 pub use callbacks::NewCallback;
 pub use capacities::EngineLoad;
+pub use channels::{ChannelTry, Message, Sent, StoredChannel};
 pub use error::StoreError;
 pub use figures::{Figures, LimitFigures};
 pub use jobs::{Applied, JobPage, NewRevision};
 pub use lead::Leadership;
 pub use limits::{Blocker, Bound, LimitUsage, Removal};
+pub use notices::{JudgedRun, NoticeFilter, Over};
 pub use run_list::{RunFilter, RunPage};
+pub use samples::Expectation;
 pub use schedules::{DueSchedule, SCHEDULER, ScheduleState, Served};
 pub use secrets::StoredRegistry;
 pub use session::Session;
 pub use states::StateVersion;
 pub use stops::Stopped;
 pub use trigger::{NewRun, TriggerOutcome};
+pub use watched::{ExpiringToken, LiveRun, LongHolder};
 
 use crate::{domain::InstallationId, metrics::StoreTimings};
 

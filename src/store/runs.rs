@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{
-    Session, Store, StoreError, callbacks,
+    Session, Store, StoreError, callbacks, samples,
     session::{Dialect, Row, Statement, json_text, values},
 };
 use crate::domain::{
@@ -126,7 +126,7 @@ pub(super) async fn save(session: &mut Session, before: Lifecycle, run: &Run) ->
     if changed.is_some()
         && let Some(ended_at) = run.finished_at
     {
-        session.execute_all(vec![callbacks::due_now(run.id, ended_at)]).await?;
+        session.execute_all(vec![callbacks::due_now(run.id, ended_at), samples::to_judge(run.id)]).await?;
     }
     Ok(changed.is_some())
 }

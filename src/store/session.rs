@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use crate::{
-    domain::{JobId, LimitId, ProjectId, RunId, Timestamp, TokenId},
+    domain::{ChannelId, JobId, LimitId, NoticeId, ProjectId, RunId, Timestamp, TokenId},
     metrics::Timer,
 };
 
@@ -85,6 +85,8 @@ value_from! {
     RunId => Id, |v| v.0;
     LimitId => Id, |v| v.0;
     TokenId => Id, |v| v.0;
+    NoticeId => Id, |v| v.0;
+    ChannelId => Id, |v| v.0;
 }
 
 impl From<bool> for Value {
