@@ -286,7 +286,7 @@ fn shells_get_completions() {
 fn help_is_as_published() {
     let cli = Cli::offline();
     insta::assert_snapshot!("help", cli.stdout(&["--help"]));
-    let commands: [&[&str]; 34] = [
+    let commands: [&[&str]; 38] = [
         &["serve"],
         &["job", "apply"],
         &["job", "list"],
@@ -319,6 +319,10 @@ fn help_is_as_published() {
         &["project", "create"],
         &["project", "images"],
         &["engine", "list"],
+        &["notices"],
+        &["channel", "list"],
+        &["channel", "set"],
+        &["channel", "test"],
         &["doctor"],
         &["completions"],
     ];

@@ -10,6 +10,7 @@ mod doctor;
 mod engine;
 pub mod exit;
 mod follow;
+mod generate;
 #[cfg(target_os = "linux")]
 mod image;
 mod input;
@@ -105,6 +106,12 @@ enum Command {
     Adf(adf::AdfArgs),
     /// Print the API's OpenAPI document
     Openapi,
+    /// Print a file that is made from the code
+    #[command(hide = true)]
+    Generate {
+        /// Which one
+        what: generate::Artefact,
+    },
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -155,6 +162,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Image(command) => image::run(context, command).await?,
         Command::Audit(args) => audit::run(context, args).await?,
         Command::Adf(args) => adf::run(context, &args)?,
+        Command::Generate { what } => generate::run(context, what)?,
         Command::Openapi => openapi::run(context)?,
         Command::Completions(args) => completions::run(context, &args)?,
     }

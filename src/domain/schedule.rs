@@ -36,7 +36,7 @@ pub struct ScheduleSpec {
     #[serde(default)]
     pub paused: bool,
     /// Each run is started up to so much later, so that jobs with one time do not start at once. A job's delay is
-    /// always the same, below its schedule's interval.
+    /// always the same.
     #[serde(default)]
     #[schema(maximum = 3600)]
     pub jitter_seconds: u32,

@@ -13,6 +13,6 @@ mod timings;
 
 pub use http::HttpMetrics;
 pub use jobs::{LastRun, LastRuns};
-pub use registry::{Counts, Instruments, Labels, LiveGauges, Measures, registry};
+pub use registry::{Catalogue, Counts, Described, Instruments, Labels, LiveGauges, Measures, registry};
 pub use runs::{Launching, RunMetrics};
 pub use timings::{StoreTimings, Timer};

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 use super::{HttpMetrics, RunMetrics, StoreTimings, names};
@@ -52,10 +52,52 @@ pub struct LiveGauges {
     pub start: Gauge<f64, AtomicU64>,
 }
 
+/// Metrics under their names, and what each is for.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// What is written for Prometheus.
+    pub registry: Registry,
+    /// What each is for, in the same order.
+    pub described: Vec<Described>,
+}
+
+/// A metric as it is described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// As it stands in a query; a histogram without its suffixes.
+    pub name: String,
+    /// `counter`, `gauge`, …
+    pub kind: String,
+    /// What it is.
+    pub help: &'static str,
+}
+
+impl Catalogue {
+    fn register(&mut self, name: &'static str, help: &'static str, metric: impl Metric) {
+        self.describe(name.to_owned(), help, &metric);
+        self.registry.register(name, help, metric);
+    }
+
+    fn register_with_unit(&mut self, name: &'static str, help: &'static str, unit: Unit, metric: impl Metric) {
+        self.describe(format!("{name}_{}", unit.as_str()), help, &metric);
+        self.registry.register_with_unit(name, help, unit, metric);
+    }
+
+    fn describe(&mut self, name: String, help: &'static str, metric: &impl Metric) {
+        let kind = metric.metric_type().as_str().to_owned();
+        let name = match kind.as_str() {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name,
+        };
+        self.described.push(Described { name, kind, help });
+    }
+}
+
 /// All metrics of the service. What each is for stands here, and is what the documentation says.
 #[must_use]
-pub fn registry(instruments: &Instruments, live: &LiveGauges) -> Registry {
-    let mut all = Registry::default();
+pub fn registry(instruments: &Instruments, live: &LiveGauges) -> Catalogue {
+    let mut all = Catalogue::default();
     let Instruments { runs, store, http } = instruments;
     all.register(names::RUNS_TRIGGERED, "Runs made, by request or schedule", runs.triggered.clone());
     all.register(names::RUNS_ENDED, "Runs ended, by state and error code", runs.ended.clone());

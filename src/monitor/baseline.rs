@@ -218,7 +218,7 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
     }
     let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     let upper = *upper;
-    if below.len() == middle && middle > 0 && values.len() % 2 == 0 {
+    if below.len() == middle && middle > 0 && values.len().is_multiple_of(2) {
         let lower = values[..middle].iter().copied().fold(f64::NEG_INFINITY, f64::max);
         return f64::midpoint(lower, upper);
     }
@@ -288,10 +288,10 @@ mod tests {
     #[test]
     fn bad_runs_in_the_history_change_little_and_habits_are_normal() {
         let usual = Baseline::of(&hourly(300, |n| 600.0 * wobble(n)), &TimeZone::UTC).unwrap().band(START);
-        let few = |n: u64| if n % 90 == 0 { 9000.0 } else { 600.0 * wobble(n) };
+        let few = |n: u64| if n.is_multiple_of(90) { 9000.0 } else { 600.0 * wobble(n) };
         let band = Baseline::of(&hourly(300, few), &TimeZone::UTC).unwrap().band(START);
         assert!((band.high / usual.high - 1.0).abs() < 0.1, "{band:?}");
-        let often = |n: u64| if n % 10 == 0 { 6.0 } else { 600.0 * wobble(n) };
+        let often = |n: u64| if n.is_multiple_of(10) { 6.0 } else { 600.0 * wobble(n) };
         let band = Baseline::of(&hourly(300, often), &TimeZone::UTC).unwrap().band(START);
         assert!(band.low < 6.0, "{band:?}");
     }

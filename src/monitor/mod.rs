@@ -1,7 +1,11 @@
 //! Telling how the service and its jobs are.
 //!
-//! - `scrape` reads what is told to Prometheus when it asks.
+//! - `scrape` reads what is told to Prometheus when it asks; `artefacts` makes files for it and for Grafana;
+//! - `baseline`, `cadence` and `history` are what is usual for a job, from its last runs: pure statistics;
+//! - `rules` says when something is worth a notice; `watch` looks, and keeps what was found;
+//! - `channels` sends notices to people.
 
+pub mod artefacts;
 mod baseline;
 mod cadence;
 mod channels;

@@ -75,8 +75,7 @@ pub fn judge_waiting(
     let band = history.queue.as_ref().map(|baseline| baseline.band(made_at));
     let most = notify
         .stuck_after_seconds
-        .map(f64::from)
-        .unwrap_or_else(|| band.map_or(LONG_PATIENCE, |band| band.high.max(PATIENCE)));
+        .map_or_else(|| band.map_or(LONG_PATIENCE, |band| band.high.max(PATIENCE)), f64::from);
     let summary = || format!("waits in the queue for {}; {}", time(seconds), usual(band, most, Side::Above));
     (seconds > most).then(|| trouble(NoticeKind::Stuck, summary(), seconds, band, most))
 }

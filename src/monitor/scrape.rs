@@ -41,7 +41,7 @@ impl Scraper {
     #[must_use]
     pub fn new(store: Store, runner: Runner, clock: Arc<dyn Clock>, instruments: &Instruments) -> Self {
         let live = LiveGauges::default();
-        Self { store, runner, clock, registry: registry(instruments, &live), live, last: Mutex::new(None) }
+        Self { store, runner, clock, registry: registry(instruments, &live).registry, live, last: Mutex::new(None) }
     }
 
     /// All metrics, as OpenMetrics text. At most a second old.
@@ -108,7 +108,8 @@ impl Scraper {
         live.job_succeeded.clear();
         for run in self.runner.metrics().last_runs().all() {
             let project = projects.get(&run.project).cloned().unwrap_or_default();
-            let labels: Labels = vec![("project", project), ("job", run.job.to_string())];
+            // Prometheus has a label `job` of its own.
+            let labels: Labels = vec![("project", project), ("job_name", run.job.to_string())];
             live.job_succeeded.get_or_create(&labels).set(i64::from(run.succeeded));
             set(&live.job_end, &labels, Duration::from_micros(run.ended_at.as_micros().unsigned_abs()).as_secs_f64());
             if let Some(seconds) = run.seconds {

@@ -294,9 +294,10 @@ async fn keep(
         }
     }
     let rest_at = if let Sent::Done { rest_at, .. } = sent { *rest_at } else { now };
-    let sql = "UPDATE channels SET tries = 0, batch_to = NULL, batch_since = NULL, due_at = CASE WHEN EXISTS \
-               (SELECT 1 FROM messages WHERE channel_id = $1) THEN $2 ELSE NULL END WHERE id = $1";
-    session.execute(sql, values![channel, rest_at]).await.map(|_| ())
+    let sql = "UPDATE channels SET tries = 0, batch_to = NULL, batch_since = NULL, due_at = CASE \
+               WHEN EXISTS (SELECT 1 FROM messages WHERE channel_id = $1 AND id > $2) THEN $3 \
+               WHEN EXISTS (SELECT 1 FROM messages WHERE channel_id = $1) THEN $4 ELSE NULL END WHERE id = $1";
+    session.execute(sql, values![channel, up_to, now, rest_at]).await.map(|_| ())
 }
 
 /// Has the channels of a project told, or only those of these names. What concerns the whole installation goes to the
@@ -325,7 +326,8 @@ pub(super) async fn tell(
             values![channel, notice, change.as_str(), now],
         ));
         statements.push((
-            "UPDATE channels SET due_at = $1 WHERE id = $2 AND due_at IS NULL",
+            // What is held back until quiet hours end does not hold up what comes; what is being tried goes on.
+            "UPDATE channels SET due_at = $1 WHERE id = $2 AND tries = 0 AND (due_at IS NULL OR due_at > $1)",
             values![now.plus(GATHER), channel],
         ));
     }

@@ -1,7 +1,7 @@
 //! Jobs and their revisions.
 
 use super::{
-    Session, Stopped, Store, StoreError, samples, schedules,
+    Session, Stopped, Store, StoreError, notices, samples, schedules,
     session::{Row, json_text, values},
     stops,
 };
@@ -201,7 +201,12 @@ impl Store {
                     return Ok(None);
                 }
                 session.execute("DELETE FROM job_limits WHERE job_id = $1", values![job]).await?;
-                session.execute_all(vec![schedules::forgetting(job), samples::forgetting_expectation(job)]).await?;
+                let forgotten = vec![
+                    schedules::forgetting(job),
+                    samples::forgetting_expectation(job),
+                    notices::ending_with(job, now),
+                ];
+                session.execute_all(forgotten).await?;
                 stops::stop_queued_of(session, job, &by, now).await.map(Some)
             })
         })

@@ -2,7 +2,7 @@
 
 use super::{
     Session, Store, StoreError, channels, samples,
-    session::{Row, Value, json_text, values},
+    session::{Row, Statement, Value, json_text, values},
 };
 use crate::domain::{
     Change, Finding, JobId, Notice, NoticeId, NoticeKind, ProjectId, RunId, Sample, Severity, Timestamp,
@@ -188,10 +188,22 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn forget_notices(&self, before: Timestamp) -> Result<u64, StoreError> {
+        // There is mostly nothing to do, and a write is dear.
+        let any = "SELECT id FROM notices WHERE resolved_at IS NOT NULL AND resolved_at < $1 LIMIT 1";
+        if self.read().await?.first(any, values![before]).await?.is_none() {
+            return Ok(0);
+        }
         let sql = "DELETE FROM notices WHERE id IN (SELECT id FROM notices WHERE resolved_at IS NOT NULL \
                    AND resolved_at < $1 LIMIT 500)";
         self.write(move |session| Box::pin(async move { session.execute(sql, values![before]).await })).await
     }
+}
+
+/// A job that is archived has no trouble any more. Nobody is told.
+pub(super) fn ending_with(job: JobId, now: Timestamp) -> Statement {
+    let sql = "UPDATE notices SET resolved_at = $1, resolution = 'the job was archived' \
+               WHERE job_id = $2 AND resolved_at IS NULL";
+    (sql, values![now, job])
 }
 
 async fn keep(session: &mut Session, judged: &JudgedRun, now: Timestamp) -> Result<u32, StoreError> {

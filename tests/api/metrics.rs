@@ -38,8 +38,8 @@ async fn what_runs_do_is_counted() {
         ("haulier_run_queue_seconds_count", 3.0),
         ("haulier_run_start_seconds_count", 3.0),
         ("haulier_run_duration_seconds_count{state=\"succeeded\"}", 2.0),
-        ("haulier_job_last_run_succeeded{project=\"default\",job=\"bad\"}", 0.0),
-        ("haulier_job_reported{project=\"default\",job=\"good\",metric=\"rows\"}", 42.0),
+        ("haulier_job_last_run_succeeded{project=\"default\",job_name=\"bad\"}", 0.0),
+        ("haulier_job_reported{project=\"default\",job_name=\"good\",metric=\"rows\"}", 42.0),
         ("haulier_leader", 1.0),
         ("haulier_launches_in_flight", 0.0),
     ] {

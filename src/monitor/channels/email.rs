@@ -1,6 +1,6 @@
 //! Notices by mail.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
@@ -84,6 +84,5 @@ fn message(spec: &EmailSpec, digest: &Digest, delivery: Uuid) -> Result<Message,
 
 /// What the server said, or why it said nothing.
 fn in_words(error: &lettre::transport::smtp::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("the mail could not be sent: {error}{cause}").chars().take(500).collect()
+    format!("the mail could not be sent: {error}").chars().take(500).collect()
 }

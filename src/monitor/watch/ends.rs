@@ -44,6 +44,7 @@ impl Watch {
         let about = About { project: run.project, job: run.job, name: &run.job_name, run: Some(run.id) };
         let error = run.error.as_ref().map(told);
         let (mut found, mut over) = (Vec::new(), vec![over(&about, NoticeKind::Overdue, "the job was run")]);
+        over.extend(notify.mute.iter().map(|kind| self::over(&about, *kind, "it is not wanted any more")));
         for judged in judge_end(&known.history, notify, &sample, error.as_deref()) {
             match judged {
                 Judged::Fine(kind) => over.push(self::over(&about, kind, fine(kind))),

@@ -31,6 +31,8 @@ use surroundings::Engines;
 const LIVE: Duration = Duration::from_secs(10);
 /// How often all else is.
 const REST: Duration = Duration::from_secs(60);
+/// How often a service that does not lead looks whether it does.
+const ASK: Duration = Duration::from_secs(1);
 /// Runs that end within this time are looked at together.
 const GATHER: Duration = Duration::from_millis(100);
 /// For how long a notice is kept after it is over.
@@ -100,9 +102,13 @@ impl Watch {
                 }
                 sleep(GATHER).await;
             };
+            let pause = match self.runner.leads() {
+                true => live.saturating_duration_since(Instant::now()).max(GATHER),
+                false => ASK,
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(live.saturating_duration_since(Instant::now()).max(GATHER)) => {}
+                () = sleep(pause) => {}
                 () = ended => {}
             }
         }

@@ -176,7 +176,9 @@ pub async fn late_jobs_are_found(subject: &Subject) {
     expect(after(10), None).await;
     assert_eq!(due(after(100)).await.count(), 0);
     expect(after(10), Some(after(100))).await;
+    store.note(vec![finding(&job, NoticeKind::Overdue)], Vec::new(), after(10)).await.unwrap();
     store.archive(subject.project, job.id, "tester", after(11)).await.unwrap().unwrap();
+    assert_eq!(open(subject).await, []);
     assert_eq!(due(after(100)).await.count(), 0);
     assert_eq!(store.last_made(job.id).await.unwrap(), None);
 }
@@ -210,10 +212,19 @@ pub async fn channels_gather_what_they_are_told(subject: &Subject) {
     let sent = Sent::Done { messages: done, delivered: true, rest_at: after(500) };
     store.channel_tried(&claimed[0], sent, after(20)).await.unwrap();
     let seen = store.channel(subject.project, &name("ops")).await.unwrap().unwrap();
-    assert_eq!((seen.due_at, seen.delivered_at), (Some(after(500)), Some(after(20))));
-    let next = store.claim_channels(after(500), HOLD, 10).await.unwrap().remove(0);
+    assert_eq!((seen.due_at, seen.delivered_at), (Some(after(20)), Some(after(20))), "what came meanwhile goes now");
+    let again = store.claim_channels(after(20), HOLD, 10).await.unwrap().remove(0);
+    let sent = Sent::Done { messages: Vec::new(), delivered: false, rest_at: after(500) };
+    store.channel_tried(&again, sent, after(21)).await.unwrap();
+    assert_eq!(store.next_message_at().await.unwrap(), Some(after(500)));
+    // What is held back does not hold up what comes.
+    store.note(vec![only_ops(&jobs[0])], Vec::new(), after(30)).await.unwrap();
+    assert!(store.next_message_at().await.unwrap().unwrap() < after(60));
+    store.note(Vec::new(), vec![over(&jobs[0], NoticeKind::Slow)], after(31)).await.unwrap();
+    let next = store.claim_channels(after(60), HOLD, 10).await.unwrap().remove(0);
     let rest = store.messages(ops.id, next.up_to, 100).await.unwrap();
-    assert_eq!(rest.iter().map(|message| message.change).collect::<Vec<_>>(), [Change::Opened, Change::Resolved]);
+    let changes: Vec<_> = rest.iter().map(|message| message.change).collect();
+    assert_eq!(changes, [Change::Opened, Change::Resolved, Change::Opened, Change::Resolved]);
     assert_eq!((rest[0].id, rest[1].notice.resolution.as_deref()), (held, Some("it is well again")));
     let all = rest.iter().map(|message| message.id).collect();
     let sent = Sent::Done { messages: all, delivered: false, rest_at: after(501) };

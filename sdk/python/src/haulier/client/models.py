@@ -64,6 +64,66 @@ class LogSummary(BaseModel):
     truncated: Annotated[bool, Field(description="Whether the size limit cut it.")]
 
 
+class NotifySpec(BaseModel):
+    """
+    What is told of a job's runs, and to whom. What is left out follows from the job's own history.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    channels: Annotated[
+        Optional[list[str]], Field(description="The project's channels that are told; all of them when left out.")
+    ] = []
+    failing_after: Annotated[
+        Optional[int], Field(description="How many failures in a row make the job count as failing.")
+    ] = 3
+    min_rows: Annotated[Optional[float], Field(description="Fewer rows are suspicious, whatever the history says.")] = (
+        None
+    )
+    mute: Annotated[
+        Optional[
+            list[
+                Union[
+                    Literal[
+                        "failed",
+                        "failing",
+                        "slow",
+                        "short",
+                        "few_rows",
+                        "overdue",
+                        "stuck",
+                        "engine_unreachable",
+                        "limit_held",
+                        "disk_full",
+                        "token_expiring",
+                    ],
+                    str,
+                ]
+            ]
+        ],
+        Field(description="Kinds of notices that are not wanted."),
+    ] = []
+    overdue_after_seconds: Annotated[
+        Optional[int],
+        Field(
+            description="The job is overdue when its last run was made so long ago, whatever the history says. In seconds."
+        ),
+    ] = None
+    rows_metric: Annotated[Optional[str], Field(description="The reported metric that counts rows.")] = "rows"
+    short_below_seconds: Annotated[
+        Optional[int],
+        Field(description="A run that succeeds sooner is suspicious, whatever the history says. In seconds."),
+    ] = None
+    slow_after_seconds: Annotated[
+        Optional[int], Field(description="A run that takes longer is slow, whatever the history says. In seconds.")
+    ] = None
+    stuck_after_seconds: Annotated[
+        Optional[int],
+        Field(description="A run that waits longer in the queue is stuck, whatever the history says. In seconds."),
+    ] = None
+
+
 class Problem(BaseModel):
     """
     What went wrong, as `application/problem+json`.
@@ -204,6 +264,37 @@ class RunError(BaseModel):
         Optional[str], Field(description="The code the script itself gave in its report, if any.")
     ] = None
     retryable: Annotated[bool, Field(description="Whether the same run may succeed when started again.")]
+
+
+class ScheduleSpec(BaseModel):
+    """
+    When a job starts by itself. Times are local to the time zone.
+
+    Where clocks jump forward, a time that does not exist is served at the first moment that does; where they go back,
+    a time that comes twice is served the first time. Patterns with a step or `*` for minutes or hours follow real
+    time: what falls into the gap is left out, and what comes twice is served twice.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    catch_up: Annotated[
+        Optional[Union[Literal["none", "latest", "all"], str]],
+        Field(description="What happens about times at which no service ran."),
+    ] = None
+    cron: Annotated[
+        str, Field(description="Minute, hour, day of month, month, day of week; `@daily` and the like too.")
+    ]
+    jitter_seconds: Annotated[
+        Optional[int],
+        Field(
+            description="Each run is started up to so much later, so that jobs with one time do not start at once. A job's delay is\nalways the same, below its schedule's interval."
+        ),
+    ] = None
+    paused: Annotated[
+        Optional[bool], Field(description="Starts nothing. What is missed meanwhile is not made up for.")
+    ] = None
+    timezone: Annotated[Optional[str], Field(description="A name of the IANA time zone database.")] = None
 
 
 class SecretSpec(BaseModel):
@@ -403,6 +494,7 @@ class RunView(BaseModel):
     ]
     stopped_by: Annotated[Optional[str], Field(description="Who asked for its end.")] = None
     timeout_seconds: Annotated[int, Field(description="How long an attempt may run.")]
+    traceparent: Optional[str] = None
     waiting: Optional[Waiting] = None
 
 
@@ -436,12 +528,14 @@ class JobSpec(BaseModel):
         Optional[int], Field(description="How many slices one run may have (see the report outcome `continue`).")
     ] = None
     name: Annotated[str, Field(description="Unique in the project.")]
+    notify: Annotated[Optional[NotifySpec], Field(description="What is told of its runs, and to whom.")] = None
     queue_timeout_seconds: Annotated[
         Optional[int], Field(description="The longest a run may wait in the queue, in seconds; no bound when left out.")
     ] = None
     registry: Optional[str] = None
     resources: Annotated[Optional[Resources], Field(description="Limits on what one container may use.")] = None
     retry: Annotated[Optional[RetryPolicy], Field(description="When failed attempts are made again.")] = None
+    schedule: Optional[ScheduleSpec] = None
     secrets: Annotated[
         Optional[dict[str, SecretSpec]],
         Field(description="Secrets by name. Sealed at rest; their values never come back."),
