@@ -22,10 +22,16 @@ lint: ## Check format, lints and documentation
 
 generate: ## Write the files that are made from the code
 	cargo run --locked --quiet --all-features -- openapi > openapi/openapi.json
+	cargo run --locked --quiet --all-features -- generate metrics-table > docs/metrics.md
+	cargo run --locked --quiet --all-features -- generate prometheus-rules > docker/prometheus/rules.yaml
+	cargo run --locked --quiet --all-features -- generate grafana-dashboard > docker/grafana/haulier.json
 	templates/adf/generate.py
 
 check-generated: ## Check that they are what the code makes
 	cargo run --locked --quiet --all-features -- openapi | diff - openapi/openapi.json
+	cargo run --locked --quiet --all-features -- generate metrics-table | diff - docs/metrics.md
+	cargo run --locked --quiet --all-features -- generate prometheus-rules | diff - docker/prometheus/rules.yaml
+	cargo run --locked --quiet --all-features -- generate grafana-dashboard | diff - docker/grafana/haulier.json
 	templates/adf/generate.py --check
 
 engines-table: ## Write what the last tests saw each engine do: docs/engines.md

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     api::{BASE, PROJECT_HEADER, Problem, types::*},
-    domain::{JobSpec, Name, RunId, RunRequest, TokenId},
+    domain::{JobSpec, Name, NoticeId, RunId, RunRequest, TokenId},
     logs::LogRecord,
 };
 
@@ -227,6 +227,11 @@ impl Client {
         self.send(self.request(Method::DELETE, &format!("/jobs/{}", escape(job)))).await.map(|_| ())
     }
 
+    /// When a job starts by itself.
+    pub async fn schedule(&self, job: &str) -> Result<ScheduleView, ClientError> {
+        self.get(&format!("/jobs/{}/schedule", escape(job))).await
+    }
+
     /// A page of a job's revisions.
     pub async fn revisions(&self, job: &str, cursor: Option<&str>) -> Result<Page<RevisionView>, ClientError> {
         let request = self.request(Method::GET, &format!("/jobs/{}/revisions", escape(job)));
@@ -439,6 +444,43 @@ impl Client {
     /// The engines.
     pub async fn engines(&self) -> Result<Page<EngineView>, ClientError> {
         self.get("/engines").await
+    }
+
+    /// A page of notices; `query` has the filters of `GET /notices`.
+    pub async fn notices(&self, query: &[(&str, String)]) -> Result<Page<NoticeView>, ClientError> {
+        self.json(self.request(Method::GET, "/notices").query(query)).await
+    }
+
+    /// Takes note of a notice.
+    pub async fn acknowledge_notice(&self, notice: NoticeId) -> Result<NoticeView, ClientError> {
+        self.json(self.request(Method::POST, &format!("/notices/{notice}/acknowledge"))).await
+    }
+
+    /// What is usual for a job.
+    pub async fn baseline(&self, job: &str) -> Result<BaselineView, ClientError> {
+        self.get(&format!("/jobs/{}/baseline", escape(job))).await
+    }
+
+    /// A page of channels.
+    pub async fn channels(&self, cursor: Option<&str>) -> Result<Page<ChannelView>, ClientError> {
+        self.json(with_cursor(self.request(Method::GET, "/channels"), cursor)).await
+    }
+
+    /// Sets a channel.
+    pub async fn set_channel(&self, name: &str, request: &ChannelRequest) -> Result<ChannelView, ClientError> {
+        self.json(self.request(Method::PUT, &format!("/channels/{}", escape(name))).json(request)).await
+    }
+
+    /// Has a test sent to a channel.
+    pub async fn test_channel(&self, name: &str) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, &format!("/channels/{}/test", escape(name)));
+        // A mail server may take its time.
+        self.send(request.timeout(3 * PATIENCE)).await.map(|_| ())
+    }
+
+    /// Removes a channel.
+    pub async fn remove_channel(&self, name: &str) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, &format!("/channels/{}", escape(name)))).await.map(|_| ())
     }
 
     /// A page of the project's changes.

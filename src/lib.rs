@@ -7,10 +7,13 @@
 //! | [`domain`] | pure values and their transitions |
 //! | [`registry`] | container registries |
 //! | [`engines`] | container engines behind one trait |
+//! | [`metrics`] | what is counted and timed |
 //! | [`store`] | the database |
 //! | [`vault`] | keyring and sealing of configuration |
 //! | [`logs`] | logs, redaction, the report protocol |
 //! | [`runner`] | the reconcilers: from a queued run to its stored answer |
+//! | [`callbacks`] | telling callers the end of their runs |
+//! | [`monitor`] | telling how the service and its jobs are |
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
 //! | [`config`] | settings: defaults, file, environment, flags |
@@ -29,6 +32,8 @@ pub mod domain;
 pub mod engines;
 mod latest;
 pub mod logs;
+pub mod metrics;
+pub mod monitor;
 pub mod registry;
 pub mod runner;
 pub mod scaffold;

@@ -12,6 +12,7 @@ use crate::{
     callbacks::Deliverer,
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
     logs::{LogLimits, LogStore},
+    monitor::{Courier, Sender, Watcher},
     runner::{EngineEntry, Engines, Runner},
     store::Store,
     vault::{Keyring, ProjectKeys},
@@ -53,6 +54,8 @@ pub struct Service {
     api: Api,
     runner: Runner,
     deliverer: Deliverer,
+    watcher: Watcher,
+    courier: Courier,
     store: Store,
     stop: CancellationToken,
     server: JoinHandle<()>,
@@ -101,10 +104,26 @@ impl Service {
             Arc::clone(&clock),
             parts.api.callback_targets.clone(),
         )?;
-        let api = Api::new(store.clone(), runner.clone(), keys, logs, clock, parts.api)?;
+        let watcher = Watcher::start(store.clone(), runner.clone(), Arc::clone(&clock), parts.data_dir);
+        let (policy, url) = (parts.api.callback_targets.clone(), parts.api.public_url.clone());
+        let sender = Arc::new(Sender::new(store.clone(), keys.clone(), Arc::clone(&clock), policy, url)?);
+        let courier = Courier::start(store.clone(), Arc::clone(&sender), Arc::clone(&clock));
+        let api = Api::new(store.clone(), runner.clone(), keys, logs, sender, clock, parts.api)?;
         let stop = CancellationToken::new();
         let server = tokio::spawn(api::serve(listener, api.router(), stop.clone()));
-        Ok(Self { address, new_admin_token, api, runner, deliverer, store, stop, server, _lock: lock })
+        Ok(Self {
+            address,
+            new_admin_token,
+            api,
+            runner,
+            deliverer,
+            watcher,
+            courier,
+            store,
+            stop,
+            server,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -128,6 +147,8 @@ impl Service {
         }
         self.runner.shutdown().await;
         self.deliverer.shutdown().await;
+        self.watcher.shutdown().await;
+        self.courier.shutdown().await;
         self.store.close().await;
     }
 }

@@ -327,6 +327,10 @@ fn help_is_as_published() {
         &["project", "create"],
         &["project", "images"],
         &["engine", "list"],
+        &["notices"],
+        &["channel", "list"],
+        &["channel", "set"],
+        &["channel", "test"],
         &["doctor"],
         &["completions"],
     ];

@@ -99,6 +99,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
             max_body_bytes: 1 << 20,
             callback_targets: TargetPolicy::default(),
             registry_targets: TargetPolicy::default(),
+            metrics_public: false,
         },
     }
 }

@@ -25,6 +25,7 @@ use super::Api;
         (name = "logs", description = "What scripts wrote"),
         (name = "state", description = "A job's small JSON document, kept between runs"),
         (name = "limits", description = "How many runs may be active at once, shared by jobs"),
+        (name = "monitoring", description = "Notices, what is usual for a job, and channels that notices are sent to"),
         (name = "configuration", description = "Secrets and registries"),
         (name = "administration", description = "Projects, tokens, engines, audit"),
         (name = "health", description = "For probes; without a token")

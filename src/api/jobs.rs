@@ -248,7 +248,7 @@ impl Api {
         match applied {
             Applied::Done(job) => {
                 if how == How::Really {
-                    self.runner.queue_changed();
+                    self.runner.job_changed();
                     self.audit(at, "job.apply", &format!("{} revision {number}", job.name)).await?;
                 }
                 let revision = Revision { job: job.id, number, spec, created_at: now, created_by: by };

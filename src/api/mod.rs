@@ -5,6 +5,7 @@
 mod audit;
 mod await_run;
 mod callbacks;
+mod channels;
 mod docs;
 mod engines;
 mod events;
@@ -14,6 +15,8 @@ mod jobs;
 mod limits;
 mod listen;
 mod logs;
+mod metrics;
+mod notices;
 mod problem;
 mod projects;
 mod registries;
@@ -22,6 +25,7 @@ mod resolve;
 mod revisions;
 mod run_changes;
 mod runs;
+mod schedules;
 mod secrets;
 mod states;
 mod tokens;
@@ -35,6 +39,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
+    middleware,
 };
 use quick_cache::sync::Cache;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
@@ -50,6 +55,8 @@ use crate::{
     callbacks::TargetPolicy,
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
+    metrics::{HttpMetrics, Instruments},
+    monitor::{Scraper, Sender},
     runner::Runner,
     store::{Store, StoreError},
     vault::ProjectKeys,
@@ -78,6 +85,8 @@ pub struct ApiConfig {
     pub callback_targets: TargetPolicy,
     /// Which registries the service itself may ask.
     pub registry_targets: TargetPolicy,
+    /// Whether anybody may read the metrics.
+    pub metrics_public: bool,
 }
 
 /// The parts of [`Api`].
@@ -93,6 +102,10 @@ pub struct Inner {
     max_body_bytes: usize,
     callback_targets: TargetPolicy,
     registry_probe: registry_probe::RegistryProbe,
+    metrics_public: bool,
+    http: HttpMetrics,
+    scraper: Scraper,
+    sender: Arc<Sender>,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
     shutdown: tokio_util::sync::CancellationToken,
@@ -115,11 +128,15 @@ impl Api {
         runner: Runner,
         keys: ProjectKeys,
         logs: LogStore,
+        sender: Arc<Sender>,
         clock: Arc<dyn Clock>,
         config: ApiConfig,
     ) -> Result<Self, reqwest::Error> {
         let auth = Authenticator::new(store.clone(), Arc::clone(&clock));
         let registry_probe = registry_probe::RegistryProbe::new(config.registry_targets)?;
+        let (runs, timings, http) = (runner.metrics().clone(), store.timings().clone(), HttpMetrics::default());
+        let instruments = Instruments { runs, store: timings, http: http.clone() };
+        let scraper = Scraper::new(store.clone(), runner.clone(), Arc::clone(&clock), &instruments);
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
@@ -132,6 +149,10 @@ impl Api {
                 max_body_bytes: config.max_body_bytes,
                 callback_targets: config.callback_targets,
                 registry_probe,
+                metrics_public: config.metrics_public,
+                http,
+                scraper,
+                sender,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),
                 shutdown: tokio_util::sync::CancellationToken::new(),
@@ -175,6 +196,7 @@ impl Api {
             .merge(docs::router())
             .fallback(|| async { Problem::no_route() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+            .layer(middleware::from_fn_with_state(self.clone(), metrics::measure))
             .layer(DefaultBodyLimit::max(self.max_body_bytes))
             .layer(nosniff)
             .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
@@ -194,6 +216,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(revisions::read))
         .routes(routes!(revisions::restore))
         .routes(routes!(trigger::trigger))
+        .routes(routes!(schedules::read))
+        .routes(routes!(notices::baseline))
+        .routes(routes!(notices::list))
+        .routes(routes!(notices::acknowledge))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::set, channels::remove))
+        .routes(routes!(channels::test))
         .routes(routes!(states::read, states::set))
         .routes(routes!(states::history))
         .routes(routes!(runs::list))
@@ -225,4 +254,5 @@ fn routes() -> OpenApiRouter<Api> {
         .nest(BASE, api)
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::read))
 }

@@ -109,6 +109,11 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
     }
 
+    /// Somebody else did not take what was to be delivered.
+    pub fn not_delivered(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "not_delivered", detail)
+    }
+
     /// Not now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }

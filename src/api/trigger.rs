@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     callbacks::shown,
-    domain::{CallbackKind, IfExists, Run, RunId, RunRequest, Scope, Timestamp},
+    domain::{CallbackKind, IfExists, Run, RunId, RunRequest, Scope, Timestamp, TraceParent},
     store::{NewCallback, NewRun, TriggerOutcome},
 };
 
@@ -30,7 +30,8 @@ const TRIES: u32 = 5;
 /// Triggers a run. With an `Idempotency-Key`, the same request again answers with the same run.
 #[utoipa::path(post, path = "/jobs/{job}/runs", operation_id = "triggerRun", tag = "runs", request_body = RunRequest,
     params(("job" = String, Path, description = "Id or name"),
-           ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible characters")),
+           ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible characters"),
+           ("traceparent" = Option<String>, Header, description = "W3C Trace Context, for the script's TRACEPARENT")),
     responses((status = 202, body = RunView, description = "The run, new or known"),
               (status = 409, body = Problem, description = "Key reused, job full, disabled or archived"),
               (status = "default", body = Problem)))]
@@ -46,7 +47,7 @@ pub(super) async fn trigger(
     let key = idempotency_key(&headers)?;
     for _ in 0..TRIES {
         let resolved = api.find_job_fast(&at, &job).await?;
-        let run = api.new_run(&at, &resolved, &request);
+        let run = Run { traceparent: traceparent(&headers), ..api.new_run(&at, &resolved, &request) };
         let env = match request.env.is_empty() {
             true => None,
             false => Some(api.keys.seal_env(at.project.id, run.id, &request.env).await?),
@@ -106,6 +107,7 @@ pub(super) async fn retry(
         parameters: earlier.parameters.clone(),
         labels: earlier.labels.clone(),
         source: earlier.source.clone(),
+        traceparent: traceparent(&headers),
         retry_of: Some(earlier.id),
         priority: earlier.priority,
         timeout_seconds: earlier.timeout_seconds,
@@ -135,20 +137,19 @@ impl Api {
     fn new_run(&self, at: &InProject, resolved: &ResolvedJob, request: &RunRequest) -> Run {
         let (job, spec) = (&resolved.job, &resolved.revision.spec);
         let now = self.clock.now();
-        let mut labels = spec.labels.clone();
+        let run = Run::of_job(job, spec, self.runner.engines().default_name(), at.caller.name().to_owned(), now);
+        let mut labels = run.labels.clone();
         labels.extend(request.labels.clone());
-        let engine = spec.engine.as_ref().map_or(self.runner.engines().default_name(), |name| name.as_str());
-        let (name, by) = (job.name.clone(), at.caller.name().to_owned());
         Run {
             parameters: serde_json::to_string(&request.parameters).unwrap_or_else(|_| "{}".to_owned()),
             labels,
             source: request.source.clone(),
             priority: request.priority,
             not_before: request.not_before,
-            timeout_seconds: request.timeout_seconds.unwrap_or(spec.timeout_seconds),
+            timeout_seconds: request.timeout_seconds.unwrap_or(run.timeout_seconds),
             queue_deadline: queue_deadline(spec.queue_timeout_seconds, request.not_before.unwrap_or(now).max(now)),
             abandon_after_seconds: request.abandon_after_seconds,
-            ..Run::fresh(at.project.id, job.id, name, job.revision, engine.to_owned(), by, now)
+            ..run
         }
     }
 
@@ -162,6 +163,7 @@ impl Api {
     ) -> Result<Response, Problem> {
         let (run, replayed) = match outcome {
             TriggerOutcome::Created { run, admitted, stopped } => {
+                self.runner.metrics().triggered(false);
                 self.runner.hub().publish((*run).clone());
                 self.runner.launch(admitted);
                 self.runner.stopped(&stopped);
@@ -239,6 +241,11 @@ impl Api {
 
 fn queue_deadline(seconds: Option<u32>, from: Timestamp) -> Option<Timestamp> {
     seconds.map(|seconds| from.plus(std::time::Duration::from_secs(u64::from(seconds))))
+}
+
+/// The caller's trace. As the standard says, what cannot be read counts as not given.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -1,5 +1,7 @@
 //! What goes over the wire; shared with the client.
 
+mod monitoring;
+
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
@@ -10,11 +12,13 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         ImagePattern, JobId, JobSpec, LogSummary, Name, Progress, ProjectId, RunError, RunEvent, RunId, RunState,
-        Scope, Timestamp, TokenId, Waiting,
+        Scope, Timestamp, TokenId, TraceParent, Waiting,
     },
     engines::{Capabilities, EngineHealth},
     logs::LogRecord,
 };
+
+pub use monitoring::*;
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -101,6 +105,8 @@ pub struct RunView {
     /// Who asked.
     #[schema(value_type = BTreeMap<String, String>)]
     pub source: IndexMap<String, String>,
+    /// Where it stands in its caller's trace (W3C Trace Context).
+    pub traceparent: Option<TraceParent>,
     /// Higher goes first.
     pub priority: i32,
     /// Not to be started earlier.

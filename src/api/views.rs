@@ -54,6 +54,7 @@ pub(super) fn run(project: &Name, run: &Run, waiting: Option<Waiting>, now: Time
         parameters: serde_json::from_str(&run.parameters).unwrap_or_default(),
         labels: run.labels.clone(),
         source: run.source.clone(),
+        traceparent: run.traceparent.clone(),
         priority: run.priority,
         not_before: run.not_before,
         timeout_seconds: run.timeout_seconds,

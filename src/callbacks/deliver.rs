@@ -6,7 +6,7 @@ use reqwest::{StatusCode, header, redirect};
 
 use super::{payload, target::TargetPolicy};
 use crate::{
-    domain::{CallbackKind, CallbackOutcome, CallbackTry, Clock, ProjectId, RunId},
+    domain::{CallbackKind, CallbackOutcome, CallbackTry, Clock, ProjectId, RunId, Timestamp},
     store::Store,
     vault::ProjectKeys,
 };
@@ -31,17 +31,7 @@ impl Sender {
         clock: Arc<dyn Clock>,
         policy: TargetPolicy,
     ) -> anyhow::Result<Self> {
-        crate::install_crypto();
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(TIMEOUT)
-            // A redirect could lead to where the first address may not.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(policy.clone())
-            .pool_max_idle_per_host(2)
-            .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = http_client(&policy)?;
         Ok(Self { store, keys, clock, policy, http })
     }
 
@@ -81,12 +71,8 @@ impl Sender {
         let body = self.body(one.kind, one.project, one.run).await?;
         let mut request = self.http.post(url).header(header::CONTENT_TYPE, "application/json");
         if one.kind == CallbackKind::Signed {
-            let seconds = self.clock.now().as_micros().div_euclid(1_000_000);
             let key = self.keys.webhook_key(one.project).await?;
-            request = request
-                .header("webhook-id", one.delivery_id.to_string())
-                .header("webhook-timestamp", seconds.to_string())
-                .header("webhook-signature", payload::signature(&key, one.delivery_id, seconds, &body));
+            request = signed(request, &key, one.delivery_id, self.clock.now(), &body);
         }
         Ok(match request.body(body).send().await {
             Ok(answer) => judge(answer.status()),
@@ -106,8 +92,38 @@ impl Sender {
     }
 }
 
+/// A client that goes where the policy permits, and nowhere else.
+pub(crate) fn http_client(policy: &TargetPolicy) -> reqwest::Result<reqwest::Client> {
+    crate::install_crypto();
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .timeout(TIMEOUT)
+        // A redirect could lead to where the first address may not.
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(policy.clone())
+        .pool_max_idle_per_host(2)
+        .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// The headers of a signed request, as the Standard Webhooks specification has them.
+pub(crate) fn signed(
+    request: reqwest::RequestBuilder,
+    key: &ring::hmac::Key,
+    delivery: uuid::Uuid,
+    now: Timestamp,
+    body: &[u8],
+) -> reqwest::RequestBuilder {
+    let seconds = now.as_micros().div_euclid(1_000_000);
+    request
+        .header("webhook-id", delivery.to_string())
+        .header("webhook-timestamp", seconds.to_string())
+        .header("webhook-signature", payload::signature(key, delivery, seconds, body))
+}
+
 /// Why there was no answer, without the address, which is secret.
-fn in_words(error: reqwest::Error) -> String {
+pub(crate) fn in_words(error: reqwest::Error) -> String {
     crate::with_causes(&error.without_url()).chars().take(500).collect()
 }
 

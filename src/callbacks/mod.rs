@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use deliver::{http_client, in_words, signed};
 pub use target::{TargetPolicy, shown};
 
 use crate::{

@@ -58,6 +58,22 @@ impl TargetPolicy {
         is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
     }
 
+    /// The permitted addresses of a host, which is a name or an address.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be looked up; what to do.
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, port))).await;
+        let found = found.map_err(|_| format!("the name {host} could not be looked up in time"))?;
+        let found: Vec<_> = found.map_err(|error| format!("the name {host} cannot be looked up: {error}"))?.collect();
+        let permitted: Vec<_> = found.iter().copied().filter(|found| self.permits(found.ip())).collect();
+        match (permitted.is_empty(), found.first()) {
+            (true, Some(first)) => Err(self.refusal(first.ip())),
+            (true, None) => Err(format!("the name {host} has no address")),
+            (false, _) => Ok(permitted),
+        }
+    }
+
     /// Reads a callback's address.
     ///
     /// # Errors
@@ -146,13 +162,8 @@ impl Resolve for TargetPolicy {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.clone();
         Box::pin(async move {
-            let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((name.as_str(), 0))).await;
-            let found: Vec<SocketAddr> = found.map_err(|_| "the name could not be looked up in time")??.collect();
-            let permitted: Vec<_> = found.iter().copied().filter(|found| policy.permits(found.ip())).collect();
-            match (permitted.is_empty(), found.first()) {
-                (true, Some(first)) => Err(policy.refusal(first.ip()).into()),
-                _ => Ok(Box::new(permitted.into_iter()) as Addrs),
-            }
+            let permitted = policy.addresses(name.as_str(), 0).await?;
+            Ok(Box::new(permitted.into_iter()) as Addrs)
         })
     }
 }

@@ -65,7 +65,7 @@ fn plain(said: &str) -> &str {
 }
 
 /// Parts of a specification whose own fields may say nothing. What is in `config` is the script's affair.
-const PARTS: [&str; 3] = ["resources", "retry", "secrets"];
+const PARTS: [&str; 4] = ["notify", "resources", "retry", "secrets"];
 
 /// A specification as YAML, in the order of its documentation, without what says nothing.
 pub(super) fn write(spec: &JobSpec) -> String {

@@ -15,7 +15,10 @@ use super::{
     pages::Limit,
     text::{maybe, time},
 };
-use crate::api::types::{JobView, RevisionView};
+use crate::{
+    api::types::{JobView, RevisionView},
+    domain::Timestamp,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -76,7 +79,12 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> anyhow::Resul
             out.list("jobs", &jobs, &head, row)?;
         }
         JobCommand::Show(which) => {
-            out.one(&client.job(&which.job).await.with_context(|| which.told())?, |job| page(out, job))?;
+            let job = client.job(&which.job).await.with_context(|| which.told())?;
+            let next = match &job.spec.schedule {
+                Some(_) if !out.is_json() => client.schedule(&which.job).await?.next,
+                _ => Vec::new(),
+            };
+            out.one(&job, |job| page(out, job, &next))?;
         }
         JobCommand::Archive(which) => {
             client.archive_job(&which.job).await.with_context(|| which.told())?;
@@ -127,7 +135,7 @@ fn revision_row(revision: &RevisionView) -> Vec<Cell> {
 }
 
 /// What was said about the job, in the form in which it can be applied again.
-fn page(out: Output, job: &JobView) -> String {
+fn page(out: Output, job: &JobView, next: &[Timestamp]) -> String {
     let facts = [
         ("id", job.id.to_string()),
         ("project", job.project.to_string()),
@@ -136,6 +144,8 @@ fn page(out: Output, job: &JobView) -> String {
         ("updated", time(job.updated_at)),
         ("archived", maybe(job.archived_at.map(time))),
     ];
-    let rows = facts.into_iter().map(|(name, value)| vec![Cell::new(format!("# {name}")), Cell::new(value)]);
+    let next = next.iter().enumerate().map(|(index, at)| (if index == 0 { "starts next" } else { "" }, time(*at)));
+    let facts = facts.into_iter().chain(next);
+    let rows = facts.map(|(name, value)| vec![Cell::new(format!("# {name}")), Cell::new(value)]);
     format!("{}\n\n{}", out.table(&[], rows), document::write(&job.spec))
 }

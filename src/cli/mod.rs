@@ -4,6 +4,7 @@ mod adf;
 mod audit;
 mod builder;
 mod cancel;
+mod channel;
 mod completions;
 mod context;
 mod deploy;
@@ -13,6 +14,7 @@ mod document;
 mod engine;
 pub mod exit;
 mod follow;
+mod generate;
 #[cfg(target_os = "linux")]
 mod image;
 mod init;
@@ -20,6 +22,7 @@ mod input;
 mod job;
 mod limit;
 mod logs;
+mod notices;
 mod openapi;
 pub mod output;
 mod pages;
@@ -81,6 +84,11 @@ enum Command {
     /// List and change limits
     #[command(subcommand)]
     Limit(limit::LimitCommand),
+    /// List what an operator should know, and acknowledge it
+    Notices(notices::NoticesArgs),
+    /// List, set, test and remove channels that notices are sent to
+    #[command(subcommand)]
+    Channel(channel::ChannelCommand),
     /// Read and set a job's state
     #[command(subcommand)]
     State(state::StateCommand),
@@ -111,6 +119,12 @@ enum Command {
     Adf(adf::AdfArgs),
     /// Print the API's OpenAPI document
     Openapi,
+    /// Print a file that is made from the code
+    #[command(hide = true)]
+    Generate {
+        /// Which one
+        what: generate::Artefact,
+    },
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -152,6 +166,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Logs(args) => logs::run(context, args).await?,
         Command::Cancel(args) => cancel::run(context, args).await?,
         Command::Limit(command) => limit::run(context, command).await?,
+        Command::Notices(args) => notices::run(context, args).await?,
+        Command::Channel(command) => channel::run(context, command).await?,
         Command::State(command) => state::run(context, command).await?,
         Command::Secret(command) => secret::run(context, command).await?,
         Command::Registry(command) => registry::run(context, command).await?,
@@ -162,6 +178,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Image(command) => image::run(context, command).await?,
         Command::Audit(args) => audit::run(context, args).await?,
         Command::Adf(args) => adf::run(context, &args)?,
+        Command::Generate { what } => generate::run(context, what)?,
         Command::Openapi => openapi::run(context)?,
         Command::Completions(args) => completions::run(context, &args)?,
     }

@@ -96,6 +96,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
             max_body_bytes: server.max_body_bytes,
             callback_targets: TargetPolicy::new(callbacks.allow),
             registry_targets: TargetPolicy::of_setting(registries.allow, "registries.allow"),
+            metrics_public: server.metrics_public,
         },
     })
     .await

@@ -60,6 +60,7 @@ pub(super) struct File {
     pub(super) logs: Logs,
     pub(super) callbacks: Allowed,
     pub(super) registries: Allowed,
+    pub(super) metrics: Metrics,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,
 }
@@ -76,6 +77,13 @@ pub(super) struct Logs {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Allowed {
     pub(super) allow: Vec<String>,
+}
+
+/// Section `[metrics]` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) public: bool,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

@@ -31,6 +31,8 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// How the service writes its own log.
     pub log_format: LogFormat,
+    /// Whether anybody who reaches the server may read its metrics.
+    pub metrics_public: bool,
 }
 
 const MIN_BODY: u64 = 1024;
@@ -58,6 +60,7 @@ impl ServerConfig {
                 Some(given) => parse_log_format(given)?,
                 None => file.log_format.unwrap_or_default(),
             },
+            metrics_public: file.metrics.public,
         })
     }
 }

@@ -127,10 +127,16 @@ impl CallbackTry {
     /// 1), so that many callbacks to one receiver do not come at once.
     #[must_use]
     pub fn next(&self, now: Timestamp, jitter: f64) -> Option<Timestamp> {
-        let pause = PAUSES.0.saturating_mul(1 << (self.number - 1).min(20)).min(PAUSES.1);
-        let next = now.plus(pause.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0)));
-        (next.since(self.ended_at) <= PATIENCE).then_some(next)
+        next_try(self.number, self.ended_at, now, jitter)
     }
+}
+
+/// When something that could not be delivered is tried again, after so many tries since a moment; `None`: never.
+#[must_use]
+pub fn next_try(tries: u32, since: Timestamp, now: Timestamp, jitter: f64) -> Option<Timestamp> {
+    let pause = PAUSES.0.saturating_mul(1 << tries.saturating_sub(1).min(20)).min(PAUSES.1);
+    let next = now.plus(pause.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0)));
+    (next.since(since) <= PATIENCE).then_some(next)
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ pub struct Given<'a> {
     pub state: Option<&'a str>,
     /// The nonce of the attempt's report lines.
     pub nonce: &'a str,
+    /// The moment that a schedule started it for, in RFC 3339.
+    pub scheduled_time: Option<&'a str>,
+    /// The caller's trace, in the form of W3C's Trace Context.
+    pub traceparent: Option<&'a str>,
     /// The job's own configuration.
     pub config: Option<&'a Map<String, Value>>,
 }
@@ -48,13 +52,15 @@ impl Given<'_> {
     #[must_use]
     pub fn all(&self) -> Vec<(String, GivenAs)> {
         let facts = [
-            ("HAULIER_RUN_ID", self.run.to_string()),
-            ("HAULIER_JOB", self.job.to_owned()),
-            ("HAULIER_ATTEMPT", self.attempt.to_string()),
-            ("HAULIER_SLICE", self.slice.to_string()),
-            ("HAULIER_REPORT", self.nonce.to_owned()),
+            ("HAULIER_RUN_ID", Some(self.run.to_string())),
+            ("HAULIER_JOB", Some(self.job.to_owned())),
+            ("HAULIER_ATTEMPT", Some(self.attempt.to_string())),
+            ("HAULIER_SLICE", Some(self.slice.to_string())),
+            ("HAULIER_REPORT", Some(self.nonce.to_owned())),
+            ("HAULIER_SCHEDULED_TIME", self.scheduled_time.map(str::to_owned)),
+            ("TRACEPARENT", self.traceparent.map(str::to_owned)),
         ];
-        let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), GivenAs::Variable(value)));
+        let facts = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), GivenAs::Variable(value?))));
         let config = self.config.map(|config| serde_json::to_string(config).unwrap_or_default());
         let documents = [
             ("HAULIER_PARAMETERS", Some(self.parameters.to_owned())),

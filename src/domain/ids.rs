@@ -69,6 +69,14 @@ id!(
     LimitId
 );
 id!(
+    /// Names a notice.
+    NoticeId
+);
+id!(
+    /// Names a channel that notices are sent to.
+    ChannelId
+);
+id!(
     /// Names a token; not secret.
     TokenId
 );

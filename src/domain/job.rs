@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    JobId, Name, Problems, ProjectId, RetryPolicy, Timestamp,
+    JobId, Name, NotifySpec, Problems, ProjectId, RetryPolicy, ScheduleSpec, Timestamp,
     validate::{FieldError, check_env, check_labels, check_range, check_variable_name, step},
 };
 
@@ -116,6 +116,12 @@ pub struct JobSpec {
     #[serde(default = "defaults::max_slices")]
     #[schema(minimum = 1, maximum = 10000)]
     pub max_slices: u32,
+    /// When it starts by itself; only when it is triggered, when left out.
+    #[serde(default)]
+    pub schedule: Option<ScheduleSpec>,
+    /// What is told of its runs, and to whom.
+    #[serde(default)]
+    pub notify: NotifySpec,
     /// For people and filters.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
@@ -382,6 +388,10 @@ impl JobSpec {
         check_range("/max_slices", Some(self.max_slices), 1, 10_000, p);
         check_range("/log_retention_days", Some(self.log_retention_days), 1, 3650, p);
         self.retry.check(p);
+        self.notify.check(p);
+        if let Some(schedule) = &self.schedule {
+            schedule.check(p);
+        }
         problems.into_result()
     }
 

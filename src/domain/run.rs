@@ -1,6 +1,6 @@
 //! A run: what was asked for, and where it stands.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    JobId, Lifecycle, Name, Problems, Progress, ProjectId, RunError, RunId, Timestamp,
+    Job, JobId, JobSpec, Lifecycle, Name, Problems, Progress, ProjectId, RunError, RunId, Timestamp, TraceParent,
     validate::{FieldError, check_env, check_labels, check_range},
 };
 
@@ -111,6 +111,8 @@ pub struct Run {
     pub labels: IndexMap<String, String>,
     /// Who asked.
     pub source: IndexMap<String, String>,
+    /// Where it stands in its caller's trace.
+    pub traceparent: Option<TraceParent>,
     /// The token's name that triggered it.
     pub created_by: String,
     /// The run that this one repeats.
@@ -151,6 +153,8 @@ pub struct Run {
 
 impl Run {
     /// A run that waits in the queue since `now`, with nothing asked for beyond the job: one hour, no parameters.
+    ///
+    /// [`Run::of_job`] is for runs of a job as it is now.
     #[must_use]
     pub fn fresh(
         project: ProjectId,
@@ -173,6 +177,7 @@ impl Run {
             parameters: "{}".to_owned(),
             labels: IndexMap::new(),
             source: IndexMap::new(),
+            traceparent: None,
             created_by,
             retry_of: None,
             priority: 0,
@@ -191,6 +196,21 @@ impl Run {
             metrics: BTreeMap::new(),
             progress: None,
             log: LogSummary::default(),
+        }
+    }
+
+    /// A run that waits in the queue since `now`, as the job's present specification says. `default_engine` runs jobs
+    /// that name none.
+    #[must_use]
+    pub fn of_job(job: &Job, spec: &JobSpec, default_engine: &str, created_by: String, now: Timestamp) -> Self {
+        let engine = spec.engine.as_ref().map_or(default_engine, |name| name.as_str()).to_owned();
+        let run = Self::fresh(job.project, job.id, job.name.clone(), job.revision, engine, created_by, now);
+        let deadline = |seconds| now.plus(Duration::from_secs(u64::from(seconds)));
+        Self {
+            labels: spec.labels.clone(),
+            timeout_seconds: spec.timeout_seconds,
+            queue_deadline: spec.queue_timeout_seconds.map(deadline),
+            ..run
         }
     }
 }

@@ -27,6 +27,9 @@ pub(super) async fn conclude(
     let (run, finished) = (concluded.run, log);
     let terminal = run.life.phase.is_terminal();
     let id = run.id;
+    if terminal {
+        shared.metrics.ended(&run);
+    }
     shared.hub.publish(run);
     if terminal {
         let logs = shared.logs.clone();

@@ -64,6 +64,9 @@ async fn begin<'s>(
 ) -> Option<(Following<'s>, tracing::Span)> {
     let plan = persist(|| shared.store.launch_plan(id)).await?;
     shared.hub.publish(plan.run.clone());
+    if plan.attempt.phase == AttemptPhase::Intended {
+        shared.metrics.admitted(&plan.run, &plan.attempt);
+    }
     let Some(entry) = shared.engines.get(engine) else {
         let message = format!("the engine {engine} is not configured any more: move the job, or configure it again");
         let end = AttemptEnd::Failed { code: ErrorCode::EngineRejected, message, exit_code: None };
@@ -95,7 +98,10 @@ impl<'s> Drive<'s> {
         let resumed = known.is_some();
         let launch = match known {
             Some(handle) => Launch::Launched(Handle { attempt: attempt.id, id: handle }),
-            None => self.launch(&prepared).await,
+            None => {
+                let _launching = self.shared.metrics.launching();
+                self.launch(&prepared).await
+            }
         };
         let handle = match launch {
             Launch::Launched(handle) => handle,
@@ -118,6 +124,9 @@ impl<'s> Drive<'s> {
         fail::fail_point!("started", |_| std::process::abort());
         self.shared.set_waits(attempt.id, None);
         let started_at = attempt.started_at.unwrap_or_else(|| self.shared.clock.now());
+        if !resumed {
+            self.shared.metrics.started(attempt, started_at);
+        }
         Some(Following {
             shared: self.shared,
             entry: self.entry,

@@ -51,6 +51,25 @@ impl Fixture {
         &self.runner.0
     }
 
+    /// Registers another job; `spec` needs no name and no image.
+    pub(super) async fn job(&self, mut spec: serde_json::Value) -> JobId {
+        let (job, keys) = (JobId::generate(), &self.shared().keys);
+        let config = keys.seal_config(self.project, job, 1, &Default::default()).await.unwrap();
+        spec["name"] = format!("j-{job}").into();
+        spec["image"] = "sim/ok".into();
+        let (project, by, now) = (self.project, "test".to_owned(), self.clock.now());
+        let spec = serde_json::from_value(spec).unwrap();
+        let revision = NewRevision { project, job, number: 1, spec, config, by, now };
+        assert!(matches!(self.shared().store.apply(revision).await.unwrap(), Applied::Done(_)));
+        job
+    }
+
+    /// A job's runs, the newest first.
+    pub(super) async fn runs(&self, job: JobId) -> Vec<Run> {
+        let filter = crate::store::RunFilter { jobs: vec![job], ..Default::default() };
+        self.shared().store.runs(&filter, None, 100).await.unwrap().runs
+    }
+
     pub(super) async fn trigger(&self, change: impl FnOnce(&mut Run)) -> RunId {
         let now = self.clock.now();
         let mut run = Run::fresh(self.project, self.job, self.spec.name.clone(), 1, "sim".into(), "test".into(), now);

@@ -9,7 +9,7 @@ use crate::{
     domain::{AttemptEnd, ErrorCode, Given, GivenAs, JobConfig, Project, SecretDelivery},
     engines::{Credentials, LaunchFile, LaunchSpec, PullPolicy},
     registry::server_of,
-    store::{LaunchPlan, StoreError},
+    store::{LaunchPlan, SCHEDULER, StoreError},
     vault::KeyError,
 };
 
@@ -131,6 +131,8 @@ fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, GivenAs)> {
         state: plan.state.as_deref(),
         nonce: &plan.attempt.nonce,
         config: config.config.as_ref(),
+        scheduled_time: run.source.get("time").filter(|_| run.created_by == SCHEDULER).map(String::as_str),
+        traceparent: run.traceparent.as_ref().map(|trace| trace.as_str()),
     }
     .all()
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Shared, Term, lease, observer, queue, retention, sweep};
+use super::{Shared, Term, lease, observer, queue, retention, schedules, sweep};
 use crate::store::Leadership;
 
 /// How often a service that does not lead asks whether it may.
@@ -54,6 +54,7 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     spawn(Box::pin(put_logs_away(Arc::clone(shared))));
     spawn(Box::pin(take_up(Arc::clone(shared))));
     spawn(Box::pin(queue::run(Arc::clone(shared))));
+    spawn(Box::pin(schedules::run(Arc::clone(shared))));
     spawn(Box::pin(lease::run(Arc::clone(shared))));
     spawn(Box::pin(sweep::run(Arc::clone(shared))));
     spawn(Box::pin(retention::run(Arc::clone(shared))));

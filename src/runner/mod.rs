@@ -1,6 +1,7 @@
 //! The reconcilers: from a run in the queue to its stored answer.
 //!
 //! - `queue` hands out slots whenever something may have changed, and ends what waited too long;
+//! - `schedules` starts runs whose time has come;
 //! - `drive` brings one attempt from its stored intent to a workload that runs, `follow` to its end, which `conclude`
 //!   stores;
 //! - `observer` looks at an engine's workloads, woken by the engine's events and by a timer;
@@ -26,6 +27,7 @@ mod lease;
 mod observer;
 mod queue;
 mod retention;
+mod schedules;
 mod sweep;
 
 use std::{
@@ -43,6 +45,7 @@ pub use hub::{CachedRun, Hub, RunWatch};
 use crate::{
     domain::{AttemptId, Clock, RunId, StopCause, WaitReason},
     logs::LogStore,
+    metrics::RunMetrics,
     store::{Admitted, Stopped, Store, StoreError},
     vault::ProjectKeys,
 };
@@ -64,7 +67,10 @@ struct Shared {
     driven: Mutex<HashMap<RunId, Driven>>,
     /// Something may be admitted.
     queue_changed: Notify,
+    /// A job's schedule may be due earlier.
+    schedules_changed: Notify,
     leases: lease::Leases,
+    metrics: RunMetrics,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     /// While this service leads.
@@ -99,7 +105,9 @@ impl Runner {
             clock,
             driven: Mutex::default(),
             queue_changed: Notify::new(),
+            schedules_changed: Notify::new(),
             leases: lease::Leases::default(),
+            metrics: RunMetrics::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             term: Mutex::default(),
@@ -118,6 +126,18 @@ impl Runner {
         &self.0.hub
     }
 
+    /// What is counted and timed of runs.
+    #[must_use]
+    pub fn metrics(&self) -> &RunMetrics {
+        &self.0.metrics
+    }
+
+    /// Whether this service launches and watches runs.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.0.term().is_some()
+    }
+
     /// The engines.
     #[must_use]
     pub fn engines(&self) -> &Engines {
@@ -132,6 +152,12 @@ impl Runner {
     /// Something that admission depends on has changed.
     pub fn queue_changed(&self) {
         self.0.queue_changed.notify_one();
+    }
+
+    /// A job has another specification.
+    pub fn job_changed(&self) {
+        self.queue_changed();
+        self.0.schedules_changed.notify_one();
     }
 
     /// Carries out what was stored: ends the workloads of these runs, tells the world.
@@ -245,6 +271,9 @@ impl Shared {
             }
             if one.run.life.stop == Some(StopCause::Abandoned) {
                 tracing::warn!(run = %one.run.id, job = %one.run.job_name, "nobody asked for the run, so it was cancelled");
+            }
+            if one.ended {
+                self.metrics.ended(&one.run);
             }
             self.hub.publish(one.run.clone());
         }

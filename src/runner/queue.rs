@@ -39,6 +39,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Duration, StoreError> {
         shared.launch(admitted);
         if done {
             let now = shared.clock.now();
+            shared.metrics.round_done("queue", now);
             let next = shared.store.next_queue_event().await?;
             return Ok(next.map_or(LONGEST, |next| next.since(now)));
         }

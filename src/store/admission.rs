@@ -128,7 +128,7 @@ pub(super) async fn admit(
 
 /// The jobs that have ready runs, found by jumping from job to job in the index: the length of their queues plays no
 /// part. (SQLite has no skip scan of its own; the loose index scan is described in PostgreSQL's wiki.)
-async fn jobs_with_queue(session: &mut Session) -> Result<Vec<JobId>, StoreError> {
+pub(super) async fn jobs_with_queue(session: &mut Session) -> Result<Vec<JobId>, StoreError> {
     let rows = session
         .all(
             "WITH RECURSIVE step (job_id) AS ( \

@@ -13,6 +13,8 @@ mod durability;
 mod fixtures;
 mod jobs;
 mod listing;
+mod monitoring;
+mod schedules;
 mod stops;
 mod triggers;
 
@@ -26,6 +28,8 @@ pub use durability::*;
 pub use fixtures::{START, Subject, TestJob, after};
 pub use jobs::*;
 pub use listing::*;
+pub use monitoring::*;
+pub use schedules::*;
 pub use stops::*;
 pub use triggers::*;
 
@@ -48,6 +52,10 @@ macro_rules! store_contract {
             state_conflicts, state_history_is_bounded, state_by_hand, reports_while_it_runs, live_attempts_are_listed,
             stop_waiting, stop_active, stop_matching, stop_twice, stop_is_never_lost, stop_races_admission, leases,
             callbacks_are_due_with_the_end,
+            schedules_are_served_once, schedules_follow_their_job, missed_times_are_made_up_for,
+            ended_runs_are_judged_once, failures_in_a_row_are_one_notice, notices_are_opened_once_and_end,
+            what_is_remembered_is_bounded, late_jobs_are_found, channels_gather_what_they_are_told,
+            what_cannot_be_sent_is_tried_and_given_up, figures_are_of_the_present,
             lists_filter, any_page_size_gives_the_same,
             limits_hold_under_contention, two_services_never_over_admit,
             a_failed_write_undoes_only_its_own, everything_outlives_a_restart, a_newer_schema_is_refused

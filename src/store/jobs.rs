@@ -1,7 +1,7 @@
 //! Jobs and their revisions.
 
 use super::{
-    Session, Stopped, Store, StoreError,
+    Session, Stopped, Store, StoreError, notices, samples, schedules,
     session::{Row, json_text, values},
     stops,
 };
@@ -56,8 +56,9 @@ macro_rules! job_columns {
          JOIN revisions ON revisions.job_id = jobs.id AND revisions.number = jobs.revision"
     };
 }
+pub(super) use job_columns;
 
-fn job_from(row: &Row) -> Result<Job, StoreError> {
+pub(super) fn job_from(row: &Row) -> Result<Job, StoreError> {
     Ok(Job {
         id: JobId(row.get("the_job")?),
         project: ProjectId(row.get("project_id")?),
@@ -134,6 +135,16 @@ impl Store {
     pub async fn job(&self, project: ProjectId, job: JobId) -> Result<Option<(Job, Revision, Vec<u8>)>, StoreError> {
         const SQL: &str = concat!("SELECT ", job_columns!(), " WHERE jobs.id = $1 AND jobs.project_id = $2");
         whole(self.read().await?.first(SQL, values![job, project]).await?)
+    }
+
+    /// A job by its id, whichever project it is of, unless it is archived.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn job_by_id(&self, job: JobId) -> Result<Option<(Job, Revision)>, StoreError> {
+        const SQL: &str = concat!("SELECT ", job_columns!(), " WHERE jobs.id = $1 AND jobs.archived_at IS NULL");
+        let row = self.read().await?.first(SQL, values![job]).await?;
+        row.map(|row| Ok((job_from(&row)?, revision_from(&row)?))).transpose()
     }
 
     /// A job by its name, among those that are not archived.
@@ -219,6 +230,12 @@ impl Store {
                     return Ok(None);
                 }
                 session.execute("DELETE FROM job_limits WHERE job_id = $1", values![job]).await?;
+                let forgotten = vec![
+                    schedules::forgetting(job),
+                    samples::forgetting_expectation(job),
+                    notices::ending_with(job, now),
+                ];
+                session.execute_all(forgotten).await?;
                 stops::stop_queued_of(session, job, &by, now).await.map(Some)
             })
         })
@@ -268,6 +285,7 @@ async fn apply(session: &mut Session, new: &NewRevision) -> Result<Applied, Stor
         let sql = "INSERT INTO job_limits (job_id, limit_id, weight) VALUES ($1, $2, $3)";
         session.execute(sql, values![new.job, limit, weight]).await?;
     }
+    schedules::follow(session, new.job, new.number, &new.spec, new.now).await?;
     const JOB: &str = concat!("SELECT ", job_columns!(), " WHERE jobs.id = $1");
     let row = session.first(JOB, values![new.job]).await?.ok_or_else(|| StoreError::corrupt("job"))?;
     Ok(Applied::Done(job_from(&row)?))

@@ -11,16 +11,21 @@ mod attempts;
 mod audit;
 mod callbacks;
 mod capacities;
+mod channels;
 #[doc(hidden)]
 pub mod contract;
 mod error;
+mod figures;
 mod jobs;
 mod lead;
 mod limits;
+mod notices;
 mod postgres;
 mod projects;
 mod run_list;
 mod runs;
+mod samples;
+mod schedules;
 mod secrets;
 mod session;
 mod sqlite;
@@ -29,6 +34,7 @@ mod stops;
 mod timeline;
 mod tokens;
 mod trigger;
+mod watched;
 
 use std::sync::Arc;
 
@@ -40,24 +46,31 @@ pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;
 pub use callbacks::NewCallback;
 pub use capacities::EngineLoad;
+pub use channels::{ChannelTry, Message, Sent, StoredChannel};
 pub use error::StoreError;
+pub use figures::{Figures, LimitFigures};
 pub use jobs::{Applied, JobPage, NewRevision};
 pub use lead::Leadership;
 pub use limits::{Blocker, Bound, LimitUsage, Removal};
+pub use notices::{JudgedRun, NoticeFilter, Over};
 pub use run_list::{RunFilter, RunPage};
+pub use samples::Expectation;
+pub use schedules::{DueSchedule, SCHEDULER, ScheduleState, Served};
 pub use secrets::StoredRegistry;
 pub use session::Session;
 pub use states::StateVersion;
 pub use stops::Stopped;
 pub use trigger::{NewRun, TriggerOutcome};
+pub use watched::{ExpiringToken, LiveRun, LongHolder};
 
-use crate::domain::InstallationId;
+use crate::{domain::InstallationId, metrics::StoreTimings};
 
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
     backend: Backend,
     installation: InstallationId,
+    timings: StoreTimings,
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +96,7 @@ impl Store {
                 "the database address begins with neither 'sqlite:' nor 'postgres://': see HAULIER_DATABASE_URL";
             return Err(StoreError::Address(advice.to_owned()));
         };
-        let mut store = Self { backend, installation: InstallationId::generate() };
+        let mut store = Self { backend, installation: InstallationId::generate(), timings: StoreTimings::default() };
         store.installation = store.installation_id().await?;
         Ok(store)
     }
@@ -103,12 +116,20 @@ impl Store {
         }
     }
 
+    /// How long its work takes.
+    #[must_use]
+    pub const fn timings(&self) -> &StoreTimings {
+        &self.timings
+    }
+
     /// A connection for reading.
     async fn read(&self) -> Result<Session, StoreError> {
-        match &self.backend {
+        let timer = self.timings.read();
+        let session = match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.read().await,
             Backend::Postgres(postgres) => postgres.session().await,
-        }
+        };
+        Ok(session?.timed(timer))
     }
 
     /// Runs `work` in a transaction that is on disk when this returns. An error undoes all of it.
@@ -120,6 +141,7 @@ impl Store {
         T: Send + 'static,
         F: for<'s> Fn(&'s mut Session) -> BoxFuture<'s, Result<T, StoreError>> + Send + Sync + 'static,
     {
+        let _timer = self.timings.write();
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.write(work).await,
             Backend::Postgres(postgres) => Box::pin(postgres.write(work)).await,

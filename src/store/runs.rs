@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{
-    Session, Store, StoreError, callbacks,
+    Session, Store, StoreError, callbacks, samples,
     session::{Dialect, Row, Statement, json_text, values},
 };
 use crate::domain::{
@@ -15,7 +15,7 @@ macro_rules! run_columns {
     () => {
         "runs.id, runs.project_id, runs.job_id, runs.job_name, runs.revision, runs.engine, runs.phase, runs.stop, \
          runs.stopped_by, runs.attempt, runs.slice, runs.own_failures, runs.infrastructure_failures, runs.parameters, \
-         runs.labels, runs.source, runs.created_by, runs.retry_of, runs.priority, runs.not_before, \
+         runs.labels, runs.source, runs.traceparent, runs.created_by, runs.retry_of, runs.priority, runs.not_before, \
          runs.requeue_reason, runs.timeout_seconds, runs.queue_deadline, runs.abandon_after_seconds, runs.created_at, \
          runs.queued_at, runs.started_at, runs.finished_at, runs.exit_code, runs.error, runs.output, runs.metrics, \
          runs.progress, runs.log_bytes, runs.log_complete, runs.log_truncated"
@@ -44,6 +44,7 @@ pub(super) fn run_from(row: &Row) -> Result<Run, StoreError> {
         parameters: row.get("parameters")?,
         labels: row.json("labels")?,
         source: row.json("source")?,
+        traceparent: row.word_opt("traceparent", |text| text.parse().ok())?,
         created_by: row.get("created_by")?,
         retry_of: row.get::<Option<uuid::Uuid>>("retry_of")?.map(RunId),
         priority: i32::try_from(row.get::<i64>("priority")?).map_err(|_| StoreError::corrupt("priority"))?,
@@ -125,7 +126,7 @@ pub(super) async fn save(session: &mut Session, before: Lifecycle, run: &Run) ->
     if changed.is_some()
         && let Some(ended_at) = run.finished_at
     {
-        session.execute_all(vec![callbacks::due_now(run.id, ended_at)]).await?;
+        session.execute_all(vec![callbacks::due_now(run.id, ended_at), samples::to_judge(run.id)]).await?;
     }
     Ok(changed.is_some())
 }

@@ -10,11 +10,14 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::{JobId, LimitId, ProjectId, RunId, Timestamp, TokenId};
+use crate::{
+    domain::{ChannelId, JobId, LimitId, NoticeId, ProjectId, RunId, Timestamp, TokenId},
+    metrics::Timer,
+};
 
 /// A connection, perhaps inside a transaction.
 #[derive(Debug)]
-pub struct Session(Inner);
+pub struct Session(Inner, #[expect(dead_code, reason = "times the session until it is dropped")] Option<Timer>);
 
 #[derive(Debug)]
 enum Inner {
@@ -82,6 +85,8 @@ value_from! {
     RunId => Id, |v| v.0;
     LimitId => Id, |v| v.0;
     TokenId => Id, |v| v.0;
+    NoticeId => Id, |v| v.0;
+    ChannelId => Id, |v| v.0;
 }
 
 impl From<bool> for Value {
@@ -200,19 +205,24 @@ macro_rules! on_either {
 
 impl Session {
     pub(super) const fn sqlite_writer(connection: SqliteConnection) -> Self {
-        Self(Inner::SqliteWriter(SqliteWriter { connection, may_wait: false, waiting: Vec::new() }))
+        Self(Inner::SqliteWriter(SqliteWriter { connection, may_wait: false, waiting: Vec::new() }), None)
     }
 
     pub(super) const fn sqlite_reader(connection: PoolConnection<Sqlite>) -> Self {
-        Self(Inner::SqliteReader(connection))
+        Self(Inner::SqliteReader(connection), None)
     }
 
     pub(super) const fn postgres(connection: PoolConnection<Postgres>) -> Self {
-        Self(Inner::Postgres(connection))
+        Self(Inner::Postgres(connection), None)
     }
 
     pub(super) const fn postgres_transaction(transaction: Transaction<'static, Postgres>) -> Self {
-        Self(Inner::PostgresTransaction(transaction))
+        Self(Inner::PostgresTransaction(transaction), None)
+    }
+
+    /// The same, timed until it is dropped.
+    pub(super) fn timed(self, timer: Timer) -> Self {
+        Self(self.0, Some(timer))
     }
 
     /// Commits, where the session is a transaction.

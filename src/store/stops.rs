@@ -15,6 +15,8 @@ const BATCH: u32 = 200;
 pub struct Stopped {
     /// The run as it is now: ended if it waited in the queue, else on its way.
     pub run: Run,
+    /// Whether it ended by this, at once.
+    pub ended: bool,
 }
 
 impl Store {
@@ -35,7 +37,7 @@ impl Store {
             Box::pin(async move {
                 match stop_one(session, run, cause, &by, now).await? {
                     Some(stopped) => Ok(Some(stopped)),
-                    None => Ok(load(session, run).await?.map(|run| Stopped { run })),
+                    None => Ok(load(session, run).await?.map(|run| Stopped { run, ended: false })),
                 }
             })
         })
@@ -123,7 +125,7 @@ pub(super) async fn stop_one(
     let detail = format!("{} by {by}", cause.as_str());
     let attempt = (life.attempt > 0).then_some(life.attempt);
     add_event(session, run.id, now, RunEventKind::StopRequested, attempt, &detail).await?;
-    Ok(Some(Stopped { run }))
+    Ok(Some(Stopped { ended: life.phase.is_terminal(), run }))
 }
 
 /// Ends all runs of a job that wait in the queue: it is being archived.

@@ -8,7 +8,7 @@ use super::{
     session::{Row, Statement, json_text, values},
     stops,
 };
-use crate::domain::{IfExists, JobId, Phase, Run, RunId, StopCause, WhenFull};
+use crate::domain::{IfExists, JobId, Phase, Run, RunId, StopCause, TraceParent, WhenFull};
 
 /// A run to be made.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Store {
     }
 }
 
-async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, StoreError> {
+pub(super) async fn trigger(session: &mut Session, new: &NewRun) -> Result<TriggerOutcome, StoreError> {
     let run = &new.run;
     let key = new.key.as_ref().map(|(key, ..)| key.as_str());
     // What others store at the same time decides about this.
@@ -209,9 +209,9 @@ fn inserting(new: &NewRun) -> Result<Statement, StoreError> {
     Ok((
         "INSERT INTO runs (id, project_id, job_id, job_name, revision, engine, phase, attempt, slice, \
              own_failures, infrastructure_failures, parameters, env, labels, source, created_by, retry_of, priority, \
-             not_before, hold_until, timeout_seconds, queue_deadline, abandon_after_seconds, created_at, queued_at) \
+             not_before, hold_until, timeout_seconds, queue_deadline, abandon_after_seconds, created_at, queued_at, traceparent) \
              VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 1, 0, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-             $17, $18, $19, $20)",
+             $17, $18, $19, $20, $21)",
         values![
             run.id,
             run.project,
@@ -233,6 +233,7 @@ fn inserting(new: &NewRun) -> Result<Statement, StoreError> {
             run.abandon_after_seconds,
             run.created_at,
             run.queued_at,
+            run.traceparent.as_ref().map(TraceParent::as_str),
         ],
     ))
 }

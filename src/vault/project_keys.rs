@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Binding, DataKey, Keyring, SealedDataKey, VaultError};
 use crate::{
-    domain::{JobConfig, JobId, Name, ProjectId, RunId},
+    domain::{ChannelId, JobConfig, JobId, Name, ProjectId, RunId},
     store::{Store, StoreError},
 };
 
@@ -193,6 +193,38 @@ impl ProjectKeys {
         let at = Binding { table: "callbacks", row: &row, name: "url" };
         let plain = self.key(project).await?.open(sealed, &at)?;
         String::from_utf8(plain.expose_secret().to_vec()).map_err(|_| KeyError::Unreadable("callback"))
+    }
+
+    /// Seals a channel's address or password.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn seal_channel(
+        &self,
+        project: ProjectId,
+        channel: ChannelId,
+        secret: &SecretString,
+    ) -> Result<Vec<u8>, KeyError> {
+        let row = channel.to_string();
+        let at = Binding { table: "channels", row: &row, name: "secret" };
+        self.seal(project, secret.expose_secret().as_bytes(), &at).await
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn open_channel(
+        &self,
+        project: ProjectId,
+        channel: ChannelId,
+        sealed: &[u8],
+    ) -> Result<SecretString, KeyError> {
+        let row = channel.to_string();
+        let at = Binding { table: "channels", row: &row, name: "secret" };
+        let plain = self.key(project).await?.open(sealed, &at)?;
+        let text = std::str::from_utf8(plain.expose_secret()).map_err(|_| KeyError::Unreadable("channel"))?;
+        Ok(SecretString::from(text.to_owned()))
     }
 
     /// Seals the value of a project's secret (`table` = `secrets`) or a registry's password (`registries`).

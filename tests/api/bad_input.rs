@@ -39,7 +39,7 @@ async fn wrong_types_and_unknown_fields_have_pointers() {
             "/limits/1/weight",
         ),
         (json!({"name": "a", "image": "b", "retry": {"on": ["whim"]}}), "/retry/on/0"),
-        (json!({"name": "a", "image": "b", "schedule": {}}), "/schedule"),
+        (json!({"name": "a", "image": "b", "scheduled": {}}), "/scheduled"),
         (json!({"name": "a", "image": "b", "timeout_seconds": -1}), "/timeout_seconds"),
         (json!({"name": "a", "image": "b", "secrets": {"A": {"vaule": "x"}}}), "/secrets/A/vaule"),
         (json!({"name": "a"}), ""),

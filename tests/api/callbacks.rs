@@ -23,7 +23,7 @@ use crate::support::{PATIENCE, TestApp, pointers};
 
 /// How a receiver answers once.
 #[derive(Clone, Copy)]
-enum Answer {
+pub enum Answer {
     Ok,
     Broken,
     Gone,
@@ -32,7 +32,7 @@ enum Answer {
 }
 
 /// Somebody who is called back: answers as told, then well; remembers what it was sent.
-struct Receiver {
+pub struct Receiver {
     address: SocketAddr,
     state: Arc<Mutex<VecDeque<Answer>>>,
     calls: watch::Receiver<Vec<(HeaderMap, Bytes)>>,
@@ -53,7 +53,7 @@ async fn receive(State((answers, calls)): State<Shared>, headers: HeaderMap, bod
 }
 
 impl Receiver {
-    async fn start(answers: &[Answer]) -> Self {
+    pub async fn start(answers: &[Answer]) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap(), answers)
     }
 
@@ -66,12 +66,12 @@ impl Receiver {
         Self { address, state, calls }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/hook?token=in-the-address", self.address)
     }
 
     /// Waits for this many calls; all of them.
-    async fn calls(&mut self, number: usize) -> Vec<(HeaderMap, Bytes)> {
+    pub async fn calls(&mut self, number: usize) -> Vec<(HeaderMap, Bytes)> {
         let arrived = self.calls.wait_for(|calls| calls.len() >= number);
         tokio::time::timeout(PATIENCE, arrived).await.expect("it is called").unwrap().clone()
     }

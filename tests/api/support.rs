@@ -174,6 +174,7 @@ async fn serve(
             max_body_bytes: 1 << 20, // Receivers live on this one address of the loopback network.
             callback_targets: TargetPolicy::new(vec!["127.0.0.1/32".parse().unwrap()]),
             registry_targets: TargetPolicy::of_setting(vec!["127.0.0.1/32".parse().unwrap()], "registries.allow"),
+            metrics_public: false,
         },
     };
     let service = Service::start(parts).await.unwrap();

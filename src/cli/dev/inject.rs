@@ -115,6 +115,8 @@ impl Injection {
             parameters: &parameters,
             state: Some(&state),
             nonce: &self.nonce,
+            scheduled_time: None,
+            traceparent: None,
             config: spec.config.as_ref(),
         };
         let given = given.all().into_iter().map(|(name, given)| match given {

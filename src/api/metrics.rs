@@ -1,0 +1,54 @@
+//! What Prometheus reads, and counting requests for it.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderValue, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{Api, Problem, extract::caller_of};
+use crate::{domain::Scope, metrics::exposition::Format};
+
+/// Somebody who may read the metrics of the whole installation.
+#[derive(Debug)]
+pub struct Scrape(Format);
+
+impl FromRequestParts<Api> for Scrape {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        if !api.metrics_public {
+            let caller = caller_of(parts, api).await?;
+            if caller.token().project.is_some() || !caller.may(Scope::Read) {
+                let detail = "metrics are of all projects: use a token of the whole installation with scope 'read'";
+                return Err(Problem::forbidden(detail));
+            }
+        }
+        let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        Ok(Self(Format::accepted(accept.unwrap_or_default())))
+    }
+}
+
+/// Metrics for Prometheus, of all projects. Needs a token of the whole installation with scope `read`, unless the
+/// service is configured to show them to anybody.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "OpenMetrics, or Prometheus' own text", content_type = "text/plain", body = String),
+    (status = "default", body = Problem)))]
+pub(super) async fn read(State(api): State<Api>, Scrape(format): Scrape) -> Result<Response, Problem> {
+    let text = format.write(&api.scraper.text().await?);
+    let kind = HeaderValue::from_static(format.content_type());
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// Counts and times a request.
+pub(super) async fn measure(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (method, start) = (request.method().clone(), Instant::now());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    api.http.answered(method.as_str(), route, response.status().as_u16(), start.elapsed());
+    response
+}
