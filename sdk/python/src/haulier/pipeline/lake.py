@@ -1,0 +1,247 @@
+"""A data lake: datasets as folders of files, to which whole loads are added or nothing."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import fsspec
+
+from haulier import _protocol, run
+
+from .commits import CONTROL, Commit, CommittedFile, Dataset
+from .errors import LakeError, SettingsError
+from .files import By, DataFile, DataFiles, FileFormat, check_format
+from .formats import Record
+from .meter import Meter
+from .source import Page, Records
+from .watermark import Tracker, kept, remembered
+
+STATE_KEY = "pipeline"
+"""Where in the job's state loads keep theirs, by dataset."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+_HERE = f"local-{secrets.token_hex(4)}"
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much one pass may take; the rest is for the next."""
+
+    seconds: float | None = None
+    """A pass ends with the page during which so much time is over."""
+    pages: int | None = None
+    """A pass ends after so many pages."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load has added."""
+
+    rows: int
+    bytes: int
+    files: tuple[str, ...]
+    """Their paths in the lake."""
+    complete: bool
+    """False when the rest is for the next slice."""
+
+
+class Lake:
+    """A folder in any store that fsspec knows: a disk, `abfs://container/…`, `s3://bucket/…`.
+
+    Logins come from the environment as adlfs and s3fs read them (`AZURE_STORAGE_CONNECTION_STRING`, `AWS_…`), or from
+    `options`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        format: FileFormat = "jsonl.gz",  # noqa: A002 - the word for it
+        partition: Literal["date"] | By | None = None,
+        file_mb: float = 128,
+        schema: Any = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Asks the store nothing yet.
+
+        Args:
+            format: `jsonl`, `jsonl.gz` or `parquet`.
+            partition: `"date"` = the day of the load in UTC, or `By(field)`.
+            file_mb: the largest file, in MiB as it is written; for Parquet it is measured before compression.
+            schema: a `pyarrow.Schema` for Parquet; None = found in the records.
+            options: for the fsspec file system of this kind of URL.
+        """
+        check_format(format)
+        if file_mb <= 0:
+            raise SettingsError(f"files of {file_mb} MiB cannot be: use some tens or hundreds")
+        if partition not in (None, "date") and not isinstance(partition, By):
+            raise SettingsError(f"cannot partition by {partition!r}: use 'date', or By('a_field')")
+        self._partition = partition
+        self._format = format
+        self._max_bytes = int(file_mb * _MB)
+        self._schema = schema
+        # Listings must not be remembered: other runs write here too.
+        own: dict[str, Any] = {"use_listings_cache": False, **(options or {})}
+        if "://" not in url or url.startswith("file://"):
+            own["auto_mkdir"] = True
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url, **own)
+        except ImportError as error:
+            raise SettingsError(f"{url.partition(':')[0]}:// needs another package: {error}") from None
+        self._root = root.rstrip("/")
+        self._totals = {"rows": 0, "bytes": 0, "files": 0}
+
+    def load(self, dataset: str, records: Iterable[Record], *, budget: Budget | None = None) -> Loaded:
+        """Adds records to a dataset: all of them, or none that anyone sees.
+
+        Reports `rows`, `bytes` and `files` as metrics and how far it is; keeps watermark and position in the job's
+        state. With a budget, what is left over is asked for in another slice (`run.continue_later`).
+
+        Args:
+            dataset: the folder in the lake, like `crm/orders`.
+            records: a source's list, or any records.
+
+        Raises:
+            PipelineError: with a code, and words that say what to do. Nothing was added.
+        """
+        if not _NAME.fullmatch(dataset) or ".." in dataset or dataset.split("/")[0] == CONTROL:
+            raise SettingsError(
+                f"{dataset!r} cannot name a dataset: use letters, digits, '-', '_' and '.', like crm/orders"
+            )
+        state = run.state or {}
+        before: dict[str, Any] = state.get(STATE_KEY, {}).get(dataset, {})
+        load = _Load(self, dataset, records, before)
+        loaded = load.all(budget)
+        if load.after != before:
+            # A copy that has the other datasets as they are now.
+            state = {**state, STATE_KEY: {**state.get(STATE_KEY, {}), dataset: load.after}}
+            _protocol.check_state(state)
+        load.commit()
+        for name, value in (("rows", loaded.rows), ("bytes", loaded.bytes), ("files", len(loaded.files))):
+            self._totals[name] += value
+        run.report(metrics=self._totals, state=state)
+        if not loaded.complete:
+            run.continue_later()
+        return loaded
+
+    def forget(self, dataset: str, *, after: int) -> int:
+        """Removes what was committed to a dataset after this number, for a state that was set back; says how many."""
+        return self._dataset(dataset).forget(after)
+
+    def _dataset(self, name: str) -> Dataset:
+        return Dataset(self._fs, self._root, name)
+
+
+class _Load:
+    """One load: reads, stages, and then commits."""
+
+    def __init__(self, lake: Lake, name: str, records: Iterable[Record], before: dict[str, Any]) -> None:
+        self._lake = lake
+        self._name = name
+        self._records = records
+        self._before = before
+        self.after = before
+        self._dataset = lake._dataset(name)
+        self._number = int(before.get("commit", 0)) + 1
+        now = run.context()
+        self._by = f"{now.run_id}-{now.slice}-{now.attempt}" if now.run_id else _HERE
+        self._folder = f"date={datetime.now(timezone.utc).date().isoformat()}" if lake._partition == "date" else ""
+        self._staged: list[CommittedFile] = []
+
+    def all(self, budget: Budget | None) -> Loaded:
+        """Reads and stages; `after` is the dataset's state then."""
+        if self._number > 1:
+            self._dataset.check(self._number - 1, self._before["by"])
+        removed = self._dataset.retract(self._number - 1)
+        if removed:
+            run.log.info("removed %d commit(s) of %s that a run left which did not succeed", removed, self._name)
+        position = self._read(budget)
+        rows, size = sum(file.rows for file in self._staged), sum(file.bytes for file in self._staged)
+        if self._staged:
+            self.after = {**self.after, "commit": self._number, "by": self._by}
+        paths = tuple(f"{self._lake._root}/{self._name}/{file.path}" for file in self._staged)
+        return Loaded(rows, size, paths, position is None)
+
+    def commit(self) -> None:
+        """Makes what was staged data."""
+        if self._staged:
+            rows, size = sum(file.rows for file in self._staged), sum(file.bytes for file in self._staged)
+            now = datetime.now(timezone.utc).isoformat()
+            self._dataset.commit(Commit(self._number, self._by, self._staged, rows, size, now))
+
+    def _read(self, budget: Budget | None) -> Any:
+        """Takes pages until there are none, or the budget is used up; the position where it goes on."""
+        records, lake = self._records, self._lake
+        watermark = records.watermark if isinstance(records, Records) else None
+        open_ = self._before.get("open", {})
+        tracker = None
+        since = None
+        if watermark:
+            reached = self._before.get("watermark")
+            # A pass that goes on asks for the same list as the one before it.
+            since = open_.get("since", watermark.since(reached))
+            tracker = Tracker(watermark, open_.get("reached", reached), remembered(self._before))
+        pages = (
+            records.pages(since, open_.get("position"))
+            if isinstance(records, Records)
+            else iter((Page(iter(records)),))
+        )
+        files = DataFiles(lake._format, lake._max_bytes, lake._schema, self._folder_of, self._stage)
+        position = None
+        begin = time.monotonic()
+        with Meter(self._name) as meter:
+            try:
+                for number, page in enumerate(pages, 1):
+                    for record in page.records:
+                        if tracker is None or tracker.is_new(record):
+                            files.write(record)
+                            meter.row()
+                    meter.page()
+                    position = page.following
+                    if position is not None and budget and _is_used_up(budget, number, begin):
+                        break
+                files.finish()
+            finally:
+                files.close()
+        self._note(tracker, since, position)
+        return position
+
+    def _note(self, tracker: Tracker | None, since: Any, position: Any) -> None:
+        after = {key: value for key, value in self._before.items() if key in ("commit", "by", "watermark")}
+        if position is not None:
+            after["open"] = {"position": position}
+        if tracker is not None:
+            if position is not None:
+                after["open"] |= {"since": since, "reached": tracker.reached}
+            elif tracker.reached is not None:
+                after["watermark"] = tracker.reached
+            if tracker.seen:
+                after["seen"] = kept(tracker.seen if position is not None else tracker.to_remember())
+        self.after = after
+
+    def _folder_of(self, record: Record) -> str:
+        partition = self._lake._partition
+        return partition.folder(record) if isinstance(partition, By) else self._folder
+
+    def _stage(self, file: DataFile) -> None:
+        name = f"{self._number:08d}-{len(self._staged):05d}.{self._lake._format}"
+        path = f"{file.folder}/{name}" if file.folder else name
+        try:
+            self._dataset.stage(str(file.path), self._by, path)
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"{self._lake._root} cannot be written to ({error}): make the container or bucket first"
+            ) from error
+        self._staged.append(CommittedFile(path, file.rows, file.bytes))
+
+
+def _is_used_up(budget: Budget, pages: int, begin: float) -> bool:
+    return (budget.pages is not None and pages >= budget.pages) or (
+        budget.seconds is not None and time.monotonic() - begin >= budget.seconds
+    )
