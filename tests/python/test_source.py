@@ -81,9 +81,10 @@ def test_paging_goes_on_at_a_position(api: Api, path: str, paging: Paging) -> No
 @each_way
 def test_troubles_on_the_way_lose_and_repeat_nothing(api: Api, path: str, paging: Paging) -> None:
     api.records = make_records(range(45))
-    api.troubles.extend([500, "drop", "cut", 429, "cut", 503, "drop"])
+    api.troubles.extend([500, 0, "drop", 0, "cut", 0, 429, "cut"])
     with Source(api.url, paging=paging, records="data.items") as source:
         assert ids(source.get(path)) == list(range(45))
+    assert not api.troubles
 
 
 @pytest.mark.parametrize(("path", "kind"), [("all/ndjson", "ndjson"), ("all/csv", "csv"), ("all/list", "json")])
@@ -183,7 +184,7 @@ def test_logins(api: Api, auth: Any, is_right: Callable[[Seen], bool], caplog: p
 
 @pytest.mark.parametrize("credentials_in", ["body", "header"])
 def test_oauth_tokens_are_renewed_before_and_when_they_end(api: Api, credentials_in: Any) -> None:
-    api.records = make_records(range(65))
+    api.records = make_records(range(105))
     api.check = api.has_token
     api.token_lifetime = 0.4
     auth = OAuth2(f"{api.url}/token", *CLIENT, scope="read", credentials_in=credentials_in)
@@ -191,9 +192,9 @@ def test_oauth_tokens_are_renewed_before_and_when_they_end(api: Api, credentials
         taken = []
         for number, page in enumerate(source.get("cursor").pages()):
             taken += ids(page.records)
-            if number == 3:
+            if number == 1:
                 api.tokens = dict.fromkeys(api.tokens, 0.0)  # taken back by the source
-        assert taken == list(range(65))
+        assert taken == list(range(105))
     assert len(api.tokens) >= 3
     assert all(token.endswith("-read") for token in api.tokens)
     assert auth.__dict__
@@ -235,7 +236,7 @@ def test_oauth_is_asked_once_by_all_threads(api: Api) -> None:
 
 def test_a_refusal_is_not_repeated(api: Api) -> None:
     api.troubles.extend([404, 404])
-    with Source(api.url) as source, pytest.raises(SourceRefused, match=r"404 .*not now") as raised:
+    with Source(api.url) as source, pytest.raises(SourceRefused, match="answers 404") as raised:
         list(source.get("all/list", {"key": "s3cret"}))
     assert len(api.troubles) == 1
     assert raised.value.retryable is False
@@ -261,7 +262,7 @@ def test_retry_after_as_a_date_is_kept(api: Api) -> None:
 def test_what_retry_after_may_be() -> None:
     date = {"retry-after": "Wed, 21 Oct 2026 07:28:10 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
     assert retry_after(httpx.Headers(date)) == 10
-    assert retry_after(httpx.Headers({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})) == 0
+    assert retry_after(httpx.Headers({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})) is None
     assert [retry_after(httpx.Headers({"retry-after": text})) for text in ("7", "soon", "-1", "")] == [
         7,
         None,

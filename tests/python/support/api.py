@@ -48,7 +48,7 @@ class Seen:
 class Api:
     """A server whose troubles come in the order in which they are put into `troubles`.
 
-    Each is a status, or `drop` (no answer), `cut` (half an answer), or `after` (429 with a date to wait for).
+    Each is 0 for none, a status, `drop` (no answer), `cut` (half an answer), or `after` (429 with a date to wait for).
     """
 
     records: list[Record] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Api:
 
     def trouble(self) -> int | str | None:
         with self._lock:
-            return self.troubles.popleft() if self.troubles else None
+            return (self.troubles.popleft() or None) if self.troubles else None
 
     def has_token(self, seen: Seen) -> bool:
         """A check for OAuth."""
@@ -139,12 +139,12 @@ class Api:
         """The records of a page, what stands around them, and headers."""
         records = self.selected(params)
         size = min(int(params.get("limit", params.get("per_page", SIZE))), SIZE)
-        begin = {
-            "page": lambda: (int(params.get("page", 1)) - 1) * size,
-            "offset": lambda: int(params.get("offset", 0)),
-            "cursor": lambda: int(base64.b64decode(params["cursor"])) if "cursor" in params else 0,
-            "all": lambda: 0,
-        }.get(kind, lambda: int(params.get("from", 0)))()
+        if kind == "page":
+            begin = (int(params.get("page", 1)) - 1) * size
+        elif kind == "cursor":
+            begin = int(base64.b64decode(params["cursor"])) if "cursor" in params else 0
+        else:
+            begin = int(params.get("offset", params.get("from", 0)))
         if kind == "all":
             return records, {}, {}
         end = begin + size

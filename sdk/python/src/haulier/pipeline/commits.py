@@ -131,14 +131,12 @@ class Dataset:
         Raises:
             LakeError: another run has committed meanwhile.
         """
+        if self._read(commit.number) is not None:
+            raise self._busy()
         try:
             self._write(commit, pending=True)
         except FileExistsError:
-            raise LakeError(
-                f"another run is committing to {self._name}: allow one at a time, with max_parallel: 1",
-                code="lake_busy",
-                retryable=True,
-            ) from None
+            raise self._busy() from None
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             moves = [threads.submit(self._publish, commit.by, file) for file in commit.files]
             for move in moves:
@@ -173,16 +171,27 @@ class Dataset:
 
     def _publish(self, by: str, file: CommittedFile) -> None:
         source, target = self.staged(by, file.path), f"{self._data}/{file.path}"
-        if "file" in self._protocols():
-            self._fs.mv(source, target)  # a rename, at once
-            return
-        self._fs.cp_file(source, target)
+        try:
+            if "file" in self._protocols():
+                self._fs.mv(source, target)  # a rename, at once
+                return
+            self._fs.cp_file(source, target)
+        except FileNotFoundError:
+            # Whoever loads removes first what others have staged.
+            raise self._busy() from None
         # A store may go on copying after it has answered.
         deadline = time.monotonic() + _COPY_PATIENCE
         while (size := self._copied(target)) != file.bytes:
             if size is not None or time.monotonic() > deadline:
                 raise LakeError(f"{target} has {size} bytes instead of {file.bytes} after it was copied: run it again")
             time.sleep(0.1)
+
+    def _busy(self) -> LakeError:
+        return LakeError(
+            f"another run is loading {self._name}: allow one at a time, with max_parallel: 1 in the job",
+            code="lake_busy",
+            retryable=True,
+        )
 
     def _copied(self, path: str) -> int | None:
         """The size of a file that was copied; None while it is being copied."""

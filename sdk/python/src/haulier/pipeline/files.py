@@ -71,6 +71,9 @@ class Spool(Protocol):
     def close(self) -> Iterator[tuple[Path, int]]:
         """Finishes it: the files that came of it, each with its number of records."""
 
+    def discard(self) -> None:
+        """Lets go of it."""
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -123,6 +126,8 @@ class DataFiles:
 
     def close(self) -> None:
         """Removes what was not handed on."""
+        while self._open:
+            self._open.popitem()[1].discard()
         self._directory.cleanup()
 
     def _begin(self) -> Spool:
@@ -135,9 +140,13 @@ class DataFiles:
         return _JsonLines(Path(name), compressed=self._format == "jsonl.gz")
 
     def _finish(self, folder: str) -> None:
-        for path, rows in self._open.pop(folder).close():
-            self._hand_on(DataFile(path, folder, rows, path.stat().st_size))
-            path.unlink()
+        spool = self._open.pop(folder)
+        try:
+            for path, rows in spool.close():
+                self._hand_on(DataFile(path, folder, rows, path.stat().st_size))
+                path.unlink()
+        finally:
+            spool.discard()
 
 
 class _JsonLines:
@@ -156,10 +165,13 @@ class _JsonLines:
         return self._file.tell()
 
     def close(self) -> Iterator[tuple[Path, int]]:
+        self.discard()
+        yield self._path, self._rows
+
+    def discard(self) -> None:
         if self._gzip:
             self._gzip.close()
         self._file.close()
-        yield self._path, self._rows
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:

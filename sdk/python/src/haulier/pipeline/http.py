@@ -118,7 +118,9 @@ class Fetcher:
         self._rate.wait()
         self.requests += 1
         try:
-            with self._client.stream("GET", url, params=dict(params)) as response:
+            # Not as `params`, which would replace those of the address.
+            whole = httpx.URL(url).copy_merge_params(dict(params)) if params else httpx.URL(url)
+            with self._client.stream("GET", whole) as response:
                 if not response.is_success:
                     response.read()
                     take_temporary(response)
@@ -158,10 +160,10 @@ def take_temporary(response: httpx.Response) -> None:
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """The seconds to wait that `Retry-After` asks for, given in seconds or as a date; None when it asks for none."""
+    """The seconds to wait that `Retry-After` asks for, as a number or a date; None when it asks for none."""
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        return float(text) or None
     try:
         then = parsedate_to_datetime(text)
     except (TypeError, ValueError):
@@ -170,7 +172,8 @@ def retry_after(headers: httpx.Headers) -> float | None:
     with contextlib.suppress(TypeError, ValueError):
         # Its clock, not ours.
         now = parsedate_to_datetime(headers.get("date", ""))
-    return max(0.0, (then - now).total_seconds())
+    seconds = (then - now).total_seconds()
+    return seconds if seconds > 0 else None
 
 
 def refusal(response: httpx.Response) -> str:

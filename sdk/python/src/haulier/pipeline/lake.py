@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -178,7 +179,8 @@ class _Load:
     def _read(self, budget: Budget | None) -> Any:
         """Takes pages until there are none, or the budget is used up; the position where it goes on."""
         records, lake = self._records, self._lake
-        watermark = records.watermark if isinstance(records, Records) else None
+        listed = records if isinstance(records, Records) else _Plain(records)
+        watermark = listed.watermark
         open_ = self._before.get("open", {})
         tracker = None
         since = None
@@ -187,28 +189,21 @@ class _Load:
             # A pass that goes on asks for the same list as the one before it.
             since = open_.get("since", watermark.since(reached))
             tracker = Tracker(watermark, open_.get("reached", reached), remembered(self._before))
-        pages = (
-            records.pages(since, open_.get("position"))
-            if isinstance(records, Records)
-            else iter((Page(iter(records)),))
-        )
+        pages = listed.pages(since, open_.get("position"))
         files = DataFiles(lake._format, lake._max_bytes, lake._schema, self._folder_of, self._stage)
         position = None
         begin = time.monotonic()
-        with Meter(self._name) as meter:
-            try:
-                for number, page in enumerate(pages, 1):
-                    for record in page.records:
-                        if tracker is None or tracker.is_new(record):
-                            files.write(record)
-                            meter.row()
-                    meter.page()
-                    position = page.following
-                    if position is not None and budget and _is_used_up(budget, number, begin):
-                        break
-                files.finish()
-            finally:
-                files.close()
+        with Meter(self._name) as meter, closing(files), closing(pages):
+            for number, page in enumerate(pages, 1):
+                for record in page.records:
+                    if tracker is None or tracker.is_new(record):
+                        files.write(record)
+                        meter.row()
+                meter.page()
+                position = page.following
+                if position is not None and budget and _is_used_up(budget, number, begin):
+                    break
+            files.finish()
         self._note(tracker, since, position)
         return position
 
@@ -239,6 +234,16 @@ class _Load:
                 f"{self._lake._root} cannot be written to ({error}): make the container or bucket first"
             ) from error
         self._staged.append(CommittedFile(path, file.rows, file.bytes))
+
+
+class _Plain(Records):
+    """Any records, as one page."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = records
+
+    def pages(self, since: Any = None, position: Any = None) -> Generator[Page]:
+        yield Page(iter(self._records))
 
 
 def _is_used_up(budget: Budget, pages: int, begin: float) -> bool:

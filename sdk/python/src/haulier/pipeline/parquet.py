@@ -56,8 +56,11 @@ class ParquetSpool:
         if writer is not None:
             writer.close()
             yield self._path, rows
-        self._waiting.close()
         Path(self._waiting.name).unlink()
+
+    def discard(self) -> None:
+        """Closes the waiting room."""
+        self._waiting.close()
 
     def _batches(self) -> Iterator[list[Record]]:
         end = self._waiting.tell()

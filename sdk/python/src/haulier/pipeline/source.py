@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
@@ -38,7 +38,7 @@ class Records(Iterable[Record]):
 
     watermark: Watermark | None = None
 
-    def pages(self, since: Value | None = None, position: Position | None = None) -> Iterator[Page]:
+    def pages(self, since: Value | None = None, position: Position | None = None) -> Generator[Page]:
         """The pages with records from `since` on, beginning at a position of an earlier pass."""
         raise NotImplementedError
 
@@ -166,7 +166,7 @@ class _List(Records):
         self._records = records
         self.watermark = watermark
 
-    def pages(self, since: Value | None = None, position: Position | None = None) -> Iterator[Page]:
+    def pages(self, since: Value | None = None, position: Position | None = None) -> Generator[Page]:
         params = dict(self._params)
         if self.watermark and since is not None:
             params[self.watermark.parameter or self.watermark.field] = since
@@ -211,7 +211,7 @@ class _Each(Records):
         self._lists = lists
         self._concurrency = concurrency
 
-    def pages(self, since: Value | None = None, position: Position | None = None) -> Iterator[Page]:
+    def pages(self, since: Value | None = None, position: Position | None = None) -> Generator[Page]:
         done = int(position or 0)
         lists = islice(self._lists, done, None)
         threads = ThreadPoolExecutor(self._concurrency)
