@@ -20,6 +20,7 @@ from __future__ import annotations
 
 try:
     import fsspec as _fsspec  # noqa: F401
+    import httpx as _httpx  # noqa: F401
     import tenacity as _tenacity  # noqa: F401
 except ImportError as error:
     raise ImportError(f"haulier.pipeline needs more packages ({error}): pip install 'haulier[pipeline]'") from None
