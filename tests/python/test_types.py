@@ -12,7 +12,9 @@ PACKAGE = HERE.parents[1] / "sdk" / "python"
 
 
 def test_types() -> None:
-    paths = [HERE / "support", *HERE.glob("*.py")]
+    # One of them is for another environment.
+    elsewhere = HERE / "support" / "data_factory.py"
+    paths = sorted({*HERE.rglob("*.py")} - {elsewhere})
     ended = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", os.devnull, "src", *map(str, paths)],
         cwd=PACKAGE,
