@@ -74,7 +74,7 @@ def test_deltas(recipe: Recipe, api: Api, tmp_path: Path) -> None:
 
 def test_a_backfill(recipe: Recipe, api: Api, tmp_path: Path) -> None:
     job = recipe("Budget(")
-    job.run()
+    assert job.run().last("metrics")["rows"] == 95
     assert job.slices == 4
     assert ids(tmp_path / "lake") == list(range(95))
     assert "open" not in job.state["pipeline"]["orders"]

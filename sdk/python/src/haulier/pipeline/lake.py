@@ -101,8 +101,8 @@ class Lake:
     def load(self, dataset: str, records: Iterable[Record], *, budget: Budget | None = None) -> Loaded:
         """Adds records to a dataset: all of them, or none that anyone sees.
 
-        Reports `rows`, `bytes` and `files` as metrics and how far it is; keeps watermark and position in the job's
-        state. With a budget, what is left over is asked for in another slice (`run.continue_later`).
+        Reports `rows`, `bytes` and `files` as metrics, of all passes together, and how far it is; keeps watermark and
+        position in the job's state. With a budget, what is left over is for another slice (`run.continue_later`).
 
         Args:
             dataset: the folder in the lake, like `crm/orders`.
@@ -124,7 +124,7 @@ class Lake:
             state = {**state, STATE_KEY: {**state.get(STATE_KEY, {}), dataset: load.after}}
             _protocol.check_state(state)
         load.commit()
-        for name, value in (("rows", loaded.rows), ("bytes", loaded.bytes), ("files", len(loaded.files))):
+        for name, value in load.totals.items():
             self._totals[name] += value
         run.report(metrics=self._totals, state=state)
         if not loaded.complete:
@@ -154,9 +154,10 @@ class _Load:
         self._by = f"{now.run_id}-{now.slice}-{now.attempt}" if now.run_id else _HERE
         self._folder = f"date={datetime.now(timezone.utc).date().isoformat()}" if lake._partition == "date" else ""
         self._staged: list[CommittedFile] = []
+        self.totals: dict[str, int] = before.get("open", {}).get("totals", dict.fromkeys(lake._totals, 0)).copy()
 
     def all(self, budget: Budget | None) -> Loaded:
-        """Reads and stages; `after` is the dataset's state then."""
+        """Reads and stages; `after` is the dataset's state then, `totals` what all passes have added."""
         if self._number > 1:
             self._dataset.check(self._number - 1, self._before["by"])
         removed = self._dataset.retract(self._number - 1)
@@ -164,6 +165,10 @@ class _Load:
             run.log.info("removed %d commit(s) of %s that a run left which did not succeed", removed, self._name)
         position = self._read(budget)
         rows, size = sum(file.rows for file in self._staged), sum(file.bytes for file in self._staged)
+        for name, value in (("rows", rows), ("bytes", size), ("files", len(self._staged))):
+            self.totals[name] += value
+        if position is not None:
+            self.after["open"]["totals"] = self.totals
         if self._staged:
             self.after = {**self.after, "commit": self._number, "by": self._by}
         paths = tuple(f"{self._lake._root}/{self._name}/{file.path}" for file in self._staged)

@@ -20,6 +20,8 @@ from .http import Answer, Fetcher, Rate, shown
 from .paging import PageInfo, Paging, Position, SinglePage
 from .watermark import Value, Watermark
 
+_LONGEST_IN_MEMORY = 64 * 1024 * 1024
+_LONGEST = 16 * 1024 * 1024 * 1024
 MAX_PAGES = 1_000_000
 """More pages than this are taken for a source that never ends."""
 
@@ -64,7 +66,7 @@ class Source:
         params: Mapping[str, Any] | None = None,
         patience: float = 300.0,
         timeout: float = 60.0,
-        max_bytes: int = 256 * 1024 * 1024,
+        max_bytes: int | None = None,
     ) -> None:
         """Asks nothing yet.
 
@@ -77,7 +79,7 @@ class Source:
             params: parameters of every request.
             patience: how long a request that fails is tried again, in seconds.
             timeout: how long the source may be silent, in seconds.
-            max_bytes: the longest answer.
+            max_bytes: the longest answer; None = 64 MiB of JSON, which is held in memory, and 16 GiB of what is not.
         """
         if urlsplit(url).scheme not in ("http", "https"):
             raise SettingsError(f"{url!r} is no address: write it like https://api.example.com/v1")
@@ -94,7 +96,8 @@ class Source:
         self._paging = paging
         self._records = records
         self._format = format
-        self._fetcher = Fetcher(self._http, Rate(rate), patience=patience, max_bytes=max_bytes)
+        longest = max_bytes or (_LONGEST_IN_MEMORY if format == "json" else _LONGEST)
+        self._fetcher = Fetcher(self._http, Rate(rate), patience=patience, max_bytes=longest)
 
     @property
     def requests(self) -> int:
