@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from haulier import run
+from haulier.pipeline import lake
 
 from support.api import Api
 
@@ -29,6 +30,7 @@ def api() -> Iterator[Api]:
 def fresh_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the state that another has reported."""
     monkeypatch.setattr(run, "_reported", None)
+    monkeypatch.setattr(lake, "_totals", {"rows": 0, "bytes": 0, "files": 0})
 
 
 def read_lake(folder: Path) -> list[dict[str, Any]]:

@@ -313,6 +313,18 @@ def test_a_state_that_was_set_back_is_not_taken_for_a_failure(
     assert ids(tmp_path) == list(range(30))
 
 
+def test_what_lies_there_can_be_kept(tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(str(tmp_path))
+    for count in (10, 20):
+        as_run(monkeypatch, f"run-{count}")
+        api.records = make_records(range(count))
+        load(api, lake)
+    # As the error says.
+    monkeypatch.setattr(run, "_reported", {"pipeline": {"orders": {"commit": 2}}})
+    assert load(api, lake).rows == 20
+    assert ids(tmp_path) == sorted([*range(20), *range(20)])
+
+
 def test_a_lake_that_lost_a_commit_is_noticed(tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = Lake(str(tmp_path))
     api.records = make_records(range(10))
@@ -347,7 +359,7 @@ def test_metrics_and_progress_are_reported(tmp_path: Path, api: Api, capsys: pyt
     lake = Lake(str(tmp_path))
     api.records = make_records(range(25))
     orders = load(api, lake)
-    things = lake.load("things", [{"a": 1}])
+    things = Lake(str(tmp_path), format="jsonl").load("things", [{"a": 1}])
     told = [json.loads(line[9:]) for line in capsys.readouterr().err.splitlines() if line.startswith("metrics: ")]
     assert told[-1] == {"rows": 26, "bytes": orders.bytes + things.bytes, "files": 2}
 

@@ -63,14 +63,14 @@ class Dataset:
         self._commits = f"{root}/{CONTROL}/{name}/commits"
         self._all_staging = f"{root}/{CONTROL}/{name}/staging"
 
-    def check(self, number: int, by: str) -> None:
-        """Checks that the lake has the commit that the state names.
+    def check(self, number: int, by: str | None) -> None:
+        """Checks that the lake has the commit that the state names; of whichever run, if the state does not say.
 
         Raises:
             LakeError: it has not, or one of another run: state and lake have gone apart.
         """
         commit = self._read(number)
-        if commit is None or commit.by != by:
+        if commit is None or by not in (None, commit.by):
             who = "no such commit" if commit is None else f"that of the run {commit.by}"
             raise LakeError(
                 f"the state of {self._name} ends with commit {number} of the run {by}, and the lake has {who}: allow "
@@ -95,7 +95,8 @@ class Dataset:
             raise LakeError(
                 f"the lake has the commits {left[0].number} to {left[-1].number} of {self._name}, by several runs, and "
                 f"the state ends at {after}: it was set back. To load them again, remove them with Lake.forget("
-                f"{self._name!r}, after={after}); to keep them, set `commit` in the state to {left[-1].number}",
+                f"{self._name!r}, after={after}); to keep them, set `commit` in the state to {left[-1].number} and "
+                "leave out `by`",
                 code="state_set_back",
             )
         for commit in reversed(left):

@@ -96,7 +96,6 @@ class Lake:
         except ImportError as error:
             raise SettingsError(f"{url.partition(':')[0]}:// needs another package: {error}") from None
         self._root = root.rstrip("/")
-        self._totals = {"rows": 0, "bytes": 0, "files": 0}
 
     def load(self, dataset: str, records: Iterable[Record], *, budget: Budget | None = None) -> Loaded:
         """Adds records to a dataset: all of them, or none that anyone sees.
@@ -115,18 +114,15 @@ class Lake:
             raise SettingsError(
                 f"{dataset!r} cannot name a dataset: use letters, digits, '-', '_' and '.', like crm/orders"
             )
-        state = run.state or {}
-        before: dict[str, Any] = state.get(STATE_KEY, {}).get(dataset, {})
-        load = _Load(self, dataset, records, before)
+        load = _Load(self, dataset, records, (run.state or {}).get(STATE_KEY, {}).get(dataset, {}))
         loaded = load.all(budget)
-        if load.after != before:
-            # A copy that has the other datasets as they are now.
-            state = {**state, STATE_KEY: {**state.get(STATE_KEY, {}), dataset: load.after}}
-            _protocol.check_state(state)
+        state = _with_load(dataset, load)
+        if state is not None:
+            _protocol.check_state(state)  # before it is too late
         load.commit()
         for name, value in load.totals.items():
-            self._totals[name] += value
-        run.report(metrics=self._totals, state=state)
+            _totals[name] += value
+        run.report(metrics=_totals, state=state)
         if not loaded.complete:
             run.continue_later()
         return loaded
@@ -139,6 +135,10 @@ class Lake:
         return Dataset(self._fs, self._root, name)
 
 
+_totals = {"rows": 0, "bytes": 0, "files": 0}
+"""What all loads of this process have added, into whichever lake."""
+
+
 class _Load:
     """One load: reads, stages, and then commits."""
 
@@ -146,7 +146,7 @@ class _Load:
         self._lake = lake
         self._name = name
         self._records = records
-        self._before = before
+        self.before = before
         self.after = before
         self._dataset = lake._dataset(name)
         self._number = int(before.get("commit", 0)) + 1
@@ -154,12 +154,12 @@ class _Load:
         self._by = f"{now.run_id}-{now.slice}-{now.attempt}" if now.run_id else _HERE
         self._folder = f"date={datetime.now(timezone.utc).date().isoformat()}" if lake._partition == "date" else ""
         self._staged: list[CommittedFile] = []
-        self.totals: dict[str, int] = before.get("open", {}).get("totals", dict.fromkeys(lake._totals, 0)).copy()
+        self.totals: dict[str, int] = before.get("open", {}).get("totals", dict.fromkeys(_totals, 0)).copy()
 
     def all(self, budget: Budget | None) -> Loaded:
         """Reads and stages; `after` is the dataset's state then, `totals` what all passes have added."""
         if self._number > 1:
-            self._dataset.check(self._number - 1, self._before["by"])
+            self._dataset.check(self._number - 1, self.before.get("by"))
         removed = self._dataset.retract(self._number - 1)
         if removed:
             run.log.info("removed %d commit(s) of %s that a run left which did not succeed", removed, self._name)
@@ -186,14 +186,14 @@ class _Load:
         records, lake = self._records, self._lake
         listed = records if isinstance(records, Records) else _Plain(records)
         watermark = listed.watermark
-        open_ = self._before.get("open", {})
+        open_ = self.before.get("open", {})
         tracker = None
         since = None
         if watermark:
-            reached = self._before.get("watermark")
+            reached = self.before.get("watermark")
             # A pass that goes on asks for the same list as the one before it.
             since = open_.get("since", watermark.since(reached))
-            tracker = Tracker(watermark, open_.get("reached", reached), remembered(self._before))
+            tracker = Tracker(watermark, open_.get("reached", reached), remembered(self.before))
         pages = listed.pages(since, open_.get("position"))
         files = DataFiles(lake._format, lake._max_bytes, lake._schema, self._folder_of, self._stage)
         position = None
@@ -213,7 +213,7 @@ class _Load:
         return position
 
     def _note(self, tracker: Tracker | None, since: Any, position: Any) -> None:
-        after = {key: value for key, value in self._before.items() if key in ("commit", "by", "watermark")}
+        after = {key: value for key, value in self.before.items() if key in ("commit", "by", "watermark")}
         if position is not None:
             after["open"] = {"position": position}
         if tracker is not None:
@@ -222,7 +222,7 @@ class _Load:
             elif tracker.reached is not None:
                 after["watermark"] = tracker.reached
             if tracker.seen:
-                after["seen"] = kept(tracker.seen if position is not None else tracker.to_remember())
+                after["seen"] = kept(tracker.to_remember())
         self.after = after
 
     def _folder_of(self, record: Record) -> str:
@@ -239,6 +239,14 @@ class _Load:
                 f"{self._lake._root} cannot be written to ({error}): make the container or bucket first"
             ) from error
         self._staged.append(CommittedFile(path, file.rows, file.bytes))
+
+
+def _with_load(dataset: str, load: _Load) -> dict[str, Any] | None:
+    """The job's state after a load; None when that is as before."""
+    if load.after == load.before:
+        return None
+    state = run.state or {}
+    return {**state, STATE_KEY: {**state.get(STATE_KEY, {}), dataset: load.after}}
 
 
 class _Plain(Records):

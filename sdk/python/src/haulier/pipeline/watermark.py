@@ -13,6 +13,8 @@ from .errors import SettingsError, UnexpectedAnswer
 from .formats import Record
 from .paging import found
 
+_MAX_IN_MEMORY = 500_000
+"""How many are remembered during a load."""
 MAX_SEEN = 4000
 """How many records of the overlap are remembered; their marks must fit into the job's state."""
 
@@ -66,6 +68,7 @@ class Tracker:
     seen: dict[str, Value] = field(default_factory=dict)
     """Marks of records that may come again, with their watermarks."""
     _top: Any = None
+    _prune_at: int = 4 * MAX_SEEN
 
     def __post_init__(self) -> None:
         """Begins where the state says."""
@@ -91,8 +94,11 @@ class Tracker:
             return False
         if self._top is None or current > self._top:
             self._top, self.reached = current, value
-        if len(self.seen) > 2 * MAX_SEEN:
-            self.seen = self.to_remember()
+        if len(self.seen) > self._prune_at:
+            self.seen = self._within_overlap()
+            if len(self.seen) > _MAX_IN_MEMORY:
+                raise self._too_many(len(self.seen))
+            self._prune_at = max(self._prune_at, 2 * len(self.seen))
         return True
 
     def _is_seen(self, record: Record, value: Value) -> bool:
@@ -112,15 +118,21 @@ class Tracker:
         Raises:
             SettingsError: they are too many for the state.
         """
+        marks = self._within_overlap()
+        if len(marks) > MAX_SEEN:
+            raise self._too_many(len(marks))
+        return marks
+
+    def _within_overlap(self) -> dict[str, Value]:
         since = self.watermark.since(self.reached)
         floor = None if since is None else comparable(since)
-        marks = {mark: value for mark, value in self.seen.items() if floor is None or comparable(value) >= floor}
-        if len(marks) > MAX_SEEN:
-            raise SettingsError(
-                f"{len(marks)} records lie within the overlap of {self.watermark.field}, and {MAX_SEEN} can be kept: "
-                "make the overlap smaller, or leave out the key and drop duplicates later"
-            )
-        return marks
+        return {mark: value for mark, value in self.seen.items() if floor is None or comparable(value) >= floor}
+
+    def _too_many(self, count: int) -> SettingsError:
+        return SettingsError(
+            f"{count} records lie within the overlap of {self.watermark.field}, and {MAX_SEEN} can be kept: make the "
+            "overlap smaller, or leave out the key and drop duplicates later"
+        )
 
 
 def comparable(value: Value) -> Any:
