@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import re
@@ -13,8 +14,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from support.api import Api, make_records
-from support.haulier import Airflow, Developer, Service, docker_gateway, run_by_data_factory
+from support.api import Api, Seen, make_records
+from support.haulier import Airflow, Developer, Service, docker, docker_gateway, run_by_data_factory
 from support.stores import Azurite
 
 BASE = os.environ.get("HAULIER_TEST_PYTHON_BASE")
@@ -131,10 +132,18 @@ def test_a_new_developer(tmp_path: Path, api: Api, azurite: Azurite, service: Se
     assert "answers 403" in factory["failure"]["message"]
     assert lake() == list(range(45))
     assert service.ask("GET", "/jobs/orders/state") == state
-    # From the command line it reads the same; and what was not loaded then is loaded the next time, once.
-    api.troubles.extend([0, 0, 403])
+    # The container is killed halfway: the same. And what was not loaded then is loaded the next time, once.
+    is_right, pages = api.check, itertools.count(1)
+
+    def killing(seen: Seen) -> bool:
+        if next(pages) == 3:
+            docker("kill", docker("ps", "-q", "--filter", f"label=haulier.run={service.last_run('orders')['id']}"))
+        return is_right(seen)
+
+    api.check = killing
     said = developer.types("run", "orders", "--wait", succeeds=False, counts=False)
-    assert "answers 403" in said
+    api.check = is_right
+    assert "signal 9" in said
     assert lake() == list(range(45))
     developer.types("run", "orders", "--wait", counts=False)
     assert lake() == list(range(80))

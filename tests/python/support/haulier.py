@@ -98,11 +98,17 @@ class Developer:
         return ended.stdout
 
 
+def docker(*words: str) -> str:
+    """What a command of Docker prints."""
+    environment = {**os.environ, "DOCKER_HOST": os.environ["HAULIER_TEST_DOCKER_HOST"]}
+    return subprocess.run(
+        ["docker", *words], env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
 def docker_gateway() -> str:
     """This machine's address as containers see it."""
-    command = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]
-    environment = {**os.environ, "DOCKER_HOST": os.environ["HAULIER_TEST_DOCKER_HOST"]}
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
 
 
 def run_by_data_factory(service: Service, job: str) -> dict[str, Any]:
