@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +21,7 @@ from haulier.pipeline.commits import Commit, CommittedFile, Dataset
 
 from conftest import read_lake
 from support.api import Api
-from support.script import Job
+from support.script import Job, clean_environment
 
 # How much more memory it takes than before the load, in MiB.
 SCRIPT = """
@@ -48,6 +55,20 @@ def test_memory_does_not_grow_with_what_is_loaded(kind: str, file_format: str, t
     assert output["rows"] == rows
     # About 45 MB come, which would be several times as much as Python objects.
     assert output["grown"] < (30 if file_format == "jsonl.gz" else 150)
+
+
+def test_a_person_sees_a_bar(tmp_path: Path) -> None:
+    script = "from haulier.pipeline import Lake; Lake('lake').load('things', ({'id': n} for n in range(1000)))"
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(ours, "rb") as screen, os.fdopen(theirs, "wb") as terminal:
+        command = [sys.executable, "-c", script]
+        ended = subprocess.run(command, cwd=tmp_path, env=clean_environment(), stderr=terminal, timeout=60)
+        terminal.close()
+        shown = os.read(screen.fileno(), 10_000).decode()
+    assert ended.returncode == 0
+    assert "things: 1000 rows" in shown
+    assert "progress:" not in shown
 
 
 class SlowCopies:

@@ -58,7 +58,9 @@ def edit(path: Path, **values: str) -> None:
     path.write_text(text)
 
 
-def test_a_new_developer(tmp_path: Path, api: Api, azurite: Azurite, service: Service) -> None:
+def test_a_new_developer(
+    tmp_path: Path, api: Api, azurite: Azurite, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
     host = docker_gateway()
     api.records = make_records(range(25))
     api.check = lambda seen: seen.headers.get("authorization") == "Bearer t0ken-of-the-source"
@@ -94,12 +96,13 @@ def test_a_new_developer(tmp_path: Path, api: Api, azurite: Azurite, service: Se
     said = developer.types("deploy", "--run", "--registry", registry, "--network", "host")
     seconds = time.monotonic() - begin
     assert lake() == list(range(25))
-    print(
-        f"\nfrom init to the first finished run: {len(developer.typed) - 1} commands after init, {seconds:.0f} s "
-        f"({after_dev - begin:.0f} s of them until dev had run)"
-    )
-    for command in developer.typed:
-        print(f"  $ {command}")
+    with capsys.disabled():
+        print(
+            f"\nfrom init to the first finished run: {len(developer.typed) - 1} commands after init, {seconds:.0f} s "
+            f"({after_dev - begin:.0f} s of them until dev had run)"
+        )
+        for command in developer.typed:
+            print(f"  $ {command}")
     run = service.last_run("orders")
     assert run["output"]["rows"] == run["metrics"]["rows"] == 25
 
