@@ -27,6 +27,7 @@ from haulier.pipeline import (
     SourceUnavailable,
     UnexpectedAnswer,
     Watermark,
+    http,
 )
 from haulier.pipeline.http import retry_after
 
@@ -285,6 +286,14 @@ def test_patience_ends(api: Api) -> None:
     api.troubles.extend([500] * 1000)
     with Source(api.url, patience=1) as source, pytest.raises(SourceUnavailable, match="gave up after 1 s"):
         list(source.get("all/list"))
+
+
+def test_an_answer_that_never_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_LONGEST", 0.2)
+    api.records = make_records(range(5))
+    api.troubles.extend(["slow"])
+    with Source(api.url) as source:
+        assert ids(source.get("all/list")) == list(range(5))
 
 
 def test_nobody_there() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 import pytest
 from haulier import run
-from haulier.pipeline import By, Cursor, Lake, LakeError, Source, Watermark
+from haulier.pipeline import By, Cursor, Lake, LakeError, SettingsError, Source, Watermark
 
 from support.api import Api, make_records
 from support.script import Job
@@ -139,6 +139,20 @@ def test_a_container_that_is_not_there_is_told(store: Store) -> None:
     kind = store.url.split(":")[0]
     with pytest.raises(LakeError, match="bucket"):
         Lake(f"{kind}://nowhere-{uuid.uuid4().hex[:8]}/x").load("orders", [{"id": 1}])
+
+
+def test_a_wrong_login_is_told(store: Store, server: Azurite | S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in store.env:
+        monkeypatch.delenv(variable)
+    if isinstance(server, Azurite):
+        with pytest.raises(SettingsError, match="login in the environment"):
+            Lake(store.url)
+        options = {"connection_string": server.connection_string().replace("AccountKey=E", "AccountKey=A")}
+    else:
+        options = {"endpoint_url": server.url}
+    with pytest.raises(LakeError, match="check its address and login") as raised:
+        Lake(store.url, options=options).load("orders", [{"id": 1}])
+    assert "AccountKey" not in str(raised.value)
 
 
 # Where a copy takes its time, or the process ends, in the very order of the steps on these stores.

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -48,7 +49,8 @@ class Seen:
 class Api:
     """A server whose troubles come in the order in which they are put into `troubles`.
 
-    Each is 0 for none, a status, `drop` (no answer), `cut` (half an answer), or `after` (429 with a date to wait for).
+    Each is 0 for none, a status, `drop` (no answer), `cut` (half an answer), `slow` (one that never ends), or `after`
+    (429 with a date to wait for).
     """
 
     records: list[Record] = field(default_factory=list)
@@ -209,6 +211,9 @@ def _handler(api: Api) -> type[BaseHTTPRequestHandler]:
                 return
             api.seen.append(seen)
             body, headers = self._body(parts.path.strip("/"), params)
+            if status == "slow":
+                self._send_slowly()
+                return
             self._send(200, body, headers, cut=status == "cut")
 
         def _body(self, path: str, params: dict[str, str]) -> tuple[bytes, dict[str, str]]:
@@ -237,6 +242,14 @@ def _handler(api: Api) -> type[BaseHTTPRequestHandler]:
             elif api.retry_after is not None:
                 headers["Retry-After"] = api.retry_after
             self._send(status, b'{"message": "not\\n now"}', headers)
+
+        def _send_slowly(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.02)
 
         def _send(self, status: int, body: bytes, headers: dict[str, str], *, cut: bool = False) -> None:
             self.send_response(status)

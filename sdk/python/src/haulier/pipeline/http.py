@@ -24,6 +24,8 @@ from .errors import SettingsError, SourceRefused, SourceUnavailable, UnexpectedA
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 _IN_MEMORY = 8 * 1024 * 1024
 """A longer answer is kept in a file, in bytes."""
+_LONGEST = 3600.0
+"""How long one answer may take to arrive, in seconds."""
 _SHOWN = 200
 """How much of an answer an error shows, in characters."""
 
@@ -125,9 +127,11 @@ class Fetcher:
                     response.read()
                     take_temporary(response)
                     raise SourceRefused(f"{refusal(response)}: check address, parameters and what the login may see")
-                size = 0
+                size, end = 0, time.monotonic() + _LONGEST
                 for chunk in response.iter_bytes():
                     size += len(chunk)
+                    if time.monotonic() > end:
+                        raise _Temporary(f"{shown(response.url)} takes longer than {_LONGEST:.0f} s to answer")
                     if size > self._max_bytes:
                         raise UnexpectedAnswer(
                             f"{shown(response.url)} answers with more than {self._max_bytes} bytes: ask for smaller "

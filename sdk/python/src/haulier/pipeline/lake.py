@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import fsspec
 from haulier import _protocol, run
 
 from .commits import CONTROL, Commit, CommittedFile, Dataset
-from .errors import LakeError, SettingsError
+from .errors import LakeError, PipelineError, SettingsError
 from .files import By, DataFile, DataFiles, FileFormat, check_format
 from .formats import Record
 from .meter import Meter
@@ -95,6 +95,10 @@ class Lake:
             self._fs, root = fsspec.core.url_to_fs(url, **own)
         except ImportError as error:
             raise SettingsError(f"{url.partition(':')[0]}:// needs another package: {error}") from None
+        except ValueError as error:
+            raise SettingsError(
+                f"{url} cannot be opened ({error}): check the address, and the login in the environment or `options`"
+            ) from None
         self._root = root.rstrip("/")
 
     def load(self, dataset: str, records: Iterable[Record], *, budget: Budget | None = None) -> Loaded:
@@ -158,9 +162,10 @@ class _Load:
 
     def all(self, budget: Budget | None) -> Loaded:
         """Reads and stages; `after` is the dataset's state then, `totals` what all passes have added."""
-        if self._number > 1:
-            self._dataset.check(self._number - 1, self.before.get("by"))
-        removed = self._dataset.retract(self._number - 1)
+        with _telling(self._lake._root):
+            if self._number > 1:
+                self._dataset.check(self._number - 1, self.before.get("by"))
+            removed = self._dataset.retract(self._number - 1)
         if removed:
             run.log.info("removed %d commit(s) of %s that a run left which did not succeed", removed, self._name)
         position = self._read(budget)
@@ -179,7 +184,8 @@ class _Load:
         if self._staged:
             rows, size = sum(file.rows for file in self._staged), sum(file.bytes for file in self._staged)
             now = datetime.now(timezone.utc).isoformat()
-            self._dataset.commit(Commit(self._number, self._by, self._staged, rows, size, now))
+            with _telling(self._lake._root):
+                self._dataset.commit(Commit(self._number, self._by, self._staged, rows, size, now))
 
     def _read(self, budget: Budget | None) -> Any:
         """Takes pages until there are none, or the budget is used up; the position where it goes on."""
@@ -232,13 +238,25 @@ class _Load:
     def _stage(self, file: DataFile) -> None:
         name = f"{self._number:08d}-{len(self._staged):05d}.{self._lake._format}"
         path = f"{file.folder}/{name}" if file.folder else name
-        try:
+        with _telling(self._lake._root):
             self._dataset.stage(str(file.path), self._by, path)
-        except FileNotFoundError as error:
-            raise LakeError(
-                f"{self._lake._root} cannot be written to ({error}): make the container or bucket first"
-            ) from error
         self._staged.append(CommittedFile(path, file.rows, file.bytes))
+
+
+@contextmanager
+def _telling(where: str) -> Iterator[None]:
+    """Puts a store's errors into words: each has its own kinds, with nothing in common."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except FileNotFoundError as error:
+        raise LakeError(f"{where} cannot be written to ({error}): make the container or bucket first") from error
+    except Exception as error:
+        words = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LakeError(
+            f"{where} cannot be used ({words}): check its address and login, and that it can be reached", retryable=True
+        ) from error
 
 
 def _with_load(dataset: str, load: _Load) -> dict[str, Any] | None:
