@@ -37,6 +37,7 @@ from ._protocol import ReportError
 __all__ = [
     "Context",
     "Failure",
+    "MissingSecret",
     "ReportError",
     "context",
     "continue_later",
