@@ -87,8 +87,8 @@ class Lake:
         self._format = format
         self._max_bytes = int(file_mb * _MB)
         self._schema = schema
-        # Listings must not be remembered: other runs write here too.
-        own: dict[str, Any] = {"use_listings_cache": False, **(options or {})}
+        # Listings must not be remembered, for other runs write here too; nor must earlier logins.
+        own: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True, **(options or {})}
         if "://" not in url or url.startswith("file://"):
             own["auto_mkdir"] = True
         try:
