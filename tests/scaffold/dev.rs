@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    project::{Project, infra, program},
+    project::{Project, infra, python},
     service::{Cli, eventually, signal},
 };
 
@@ -146,7 +146,7 @@ fn what_is_wrong_with_the_job_is_told_with_its_place() {
 #[test]
 fn python_projects_get_an_environment_once() {
     const TEST: &str = "python_projects_get_an_environment_once";
-    let Some(()) = program(TEST, "python3") else { return };
+    let Some(()) = python(TEST) else { return };
     let project = Project::init("python", "unused.example.com/base:1");
     let cli = Cli::offline();
     let first = project.run(&cli, &["dev", "--param", "count=2"]);
