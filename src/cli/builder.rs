@@ -184,11 +184,8 @@ impl Runnable {
         command
     }
 
-    /// Its end: variables that it is to inherit, the image, what is executed.
-    pub(super) fn finish(&self, command: &mut Command, spec: &JobSpec, inherited: &[&str]) {
-        for name in inherited {
-            command.arg("--env").arg(name);
-        }
+    /// Its end: the image, what is executed.
+    pub(super) fn finish(&self, command: &mut Command, spec: &JobSpec) {
         let words = spec.command.as_deref().unwrap_or_default();
         if let Some(program) = words.first() {
             command.arg("--entrypoint").arg(program);

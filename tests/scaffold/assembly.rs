@@ -1,6 +1,6 @@
 //! Images that are put together without a builder.
 
-use crate::project::{Project, in_container, infra, program, service};
+use crate::project::{Project, in_container, infra, python, service};
 
 #[test]
 fn a_shell_project_needs_no_builder() {
@@ -38,7 +38,7 @@ fn a_python_project_brings_its_packages() {
     const TEST: &str = "a_python_project_brings_its_packages";
     let Some(server) = infra(TEST, "HAULIER_TEST_REGISTRY") else { return };
     let Some(base) = infra(TEST, "HAULIER_TEST_PYTHON_BASE") else { return };
-    let Some(()) = program(TEST, "python3") else { return };
+    let Some(()) = python(TEST) else { return };
     let (cli, project) = (service(), Project::init("python", &base));
     let registry = format!("{server}/scaffold");
     let deploy = ["deploy", "--builder", "none", "--registry", &registry];

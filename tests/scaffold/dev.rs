@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    project::{Project, infra, program},
+    project::{Project, infra, python},
     service::{Cli, eventually, signal},
 };
 
@@ -112,6 +112,21 @@ fn ctrl_c_and_the_timeout_end_the_script_and_what_it_started() {
 }
 
 #[test]
+fn a_state_that_no_variable_can_hold_is_a_file() {
+    const TEST: &str = "a_state_that_no_variable_can_hold_is_a_file";
+    let project =
+        Project::shell(&infra(TEST, "HAULIER_TEST_IMAGE").unwrap_or_else(|| "unused.example.com/x".to_owned()));
+    project.write("main.sh", "echo \"${HAULIER_STATE-none} $(wc -c < \"$HAULIER_STATE_FILE\")\"\n");
+    project.write(".haulier/state.json", &json!({"long": "x".repeat(200_000)}).to_string());
+    let commands: &[&[&str]] = &[&["dev"], &["dev", "--container", "--builder", "docker"]];
+    let with_container = std::env::var("HAULIER_TEST_IMAGE").is_ok();
+    for command in commands.iter().take(if with_container { 2 } else { 1 }) {
+        let ended = project.run(&Cli::offline(), command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, "none 200011\n"), "{ended:?}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_job_is_told_with_its_place() {
     let project = script("true\n");
     let cli = Cli::offline();
@@ -131,7 +146,7 @@ fn what_is_wrong_with_the_job_is_told_with_its_place() {
 #[test]
 fn python_projects_get_an_environment_once() {
     const TEST: &str = "python_projects_get_an_environment_once";
-    let Some(()) = program(TEST, "python3") else { return };
+    let Some(()) = python(TEST) else { return };
     let project = Project::init("python", "unused.example.com/base:1");
     let cli = Cli::offline();
     let first = project.run(&cli, &["dev", "--param", "count=2"]);

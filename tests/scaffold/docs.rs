@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::project::{infra, program, service};
+use crate::project::{infra, program, python, service};
 
 const GUIDE: &str = include_str!("../../docs/first-connector.md");
 /// Stands for what differs from one time to the next: within a line for any text, at its beginning for any lines too.
@@ -82,7 +82,7 @@ fn the_guide_prints_what_it_says() {
     let Some(server) = infra(TEST, "HAULIER_TEST_REGISTRY_AUTH") else { return };
     let Some(user) = infra(TEST, "HAULIER_TEST_REGISTRY_USER") else { return };
     let Some(password) = infra(TEST, "HAULIER_TEST_REGISTRY_PASSWORD") else { return };
-    let (Some(()), Some(())) = (program(TEST, "python3"), program(TEST, "git")) else { return };
+    let (Some(()), Some(())) = (python(TEST), program(TEST, "git")) else { return };
     let cli = service();
     let dir = TempDir::new().unwrap();
     let programs = TempDir::new().unwrap();

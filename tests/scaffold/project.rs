@@ -33,6 +33,17 @@ pub fn program(test: &str, name: &str) -> Option<()> {
     there.then_some(())
 }
 
+/// What a Python project needs: Python itself, and the part of the `haulier` package that scripts use. `None` leaves a
+/// visible skip.
+pub fn python(test: &str) -> Option<()> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/python/src/haulier/run.py");
+    if !package.exists() {
+        skipped(test, "the haulier package has no module for scripts");
+        return None;
+    }
+    program(test, "python3")
+}
+
 /// A service with the Docker engine.
 pub fn service() -> Service {
     let host = env::var("HAULIER_TEST_DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());

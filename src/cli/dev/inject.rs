@@ -34,6 +34,14 @@ pub(super) struct Injection {
     pub(super) redactor: Redactor,
 }
 
+/// What Haulier itself gives.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) variables: Vec<(String, String)>,
+    /// Documents that no variable can hold: where they are here, and where in a container.
+    files: Vec<(PathBuf, String)>,
+}
+
 impl Injection {
     /// Finds the job's secrets, and writes its files.
     ///
@@ -96,15 +104,15 @@ impl Injection {
         self.files.path().join("files").join(path.trim_start_matches('/'))
     }
 
-    /// What Haulier itself gives.
-    pub(super) fn given(
+    /// What Haulier itself gives for one slice.
+    pub(super) fn told(
         &self,
         workspace: &Workspace,
         run: RunId,
         slice: u32,
-        parameters: &Map<String, Value>,
-        state: &Map<String, Value>,
-    ) -> anyhow::Result<Vec<(String, String)>> {
+        (parameters, state): (&Map<String, Value>, &Map<String, Value>),
+        in_container: bool,
+    ) -> anyhow::Result<Told> {
         let (parameters, state) = (serde_json::to_string(parameters)?, serde_json::to_string(state)?);
         let spec = &workspace.spec;
         let given = Given {
@@ -119,11 +127,21 @@ impl Injection {
             traceparent: None,
             config: spec.config.as_ref(),
         };
-        let given = given.all().into_iter().map(|(name, given)| match given {
-            GivenAs::Variable(value) => (name, value),
-            GivenAs::File { path, .. } => (name, path),
-        });
-        Ok(given.collect())
+        let mut told = Told::default();
+        for (name, given) in given.all() {
+            let value = match given {
+                GivenAs::Variable(value) => value,
+                GivenAs::File { path, content } => {
+                    let here = self.files.path().join(format!("slice-{slice}")).join(&name);
+                    write(&here, content.as_bytes(), 0o444)?;
+                    let shown = if in_container { path.clone() } else { here.canonicalize()?.display().to_string() };
+                    told.files.push((here, path));
+                    shown
+                }
+            };
+            told.variables.push((name, value));
+        }
+        Ok(told)
     }
 
     /// For a process of this machine. A secret that is a file there is named by the variable `NAME_FILE` here.
@@ -149,7 +167,13 @@ impl Injection {
     }
 
     /// For a container: values go through the environment of the program that starts it, never its command line.
-    pub(super) fn apply_container(&self, command: &mut Command, spec: &JobSpec) -> io::Result<()> {
+    pub(super) fn apply_container(&self, command: &mut Command, spec: &JobSpec, told: &Told) -> io::Result<()> {
+        for (name, _) in &told.variables {
+            command.arg("--env").arg(name);
+        }
+        for (here, there) in &told.files {
+            mount(command, here, there)?;
+        }
         for (name, value) in &spec.env {
             command.env(name, value).arg("--env").arg(name);
         }

@@ -70,7 +70,7 @@ pub(super) async fn run(context: &Context, args: DevArgs) -> anyhow::Result<u8> 
     let mut now = before.clone();
     let mut slice = 1;
     loop {
-        let script = how.script(&workspace, &injection, run, slice, &parameters, &now)?;
+        let script = how.script(&workspace, &injection, run, slice, (&parameters, &now))?;
         let Ended { end, reports, interrupted } = process::run(script, &injection, out).await?;
         let result = AttemptResult::judge(&end, &reports);
         let next = reports.state.clone().filter(|_| result.verdict.is_ok());
@@ -120,11 +120,11 @@ impl How {
         injection: &Injection,
         run: RunId,
         slice: u32,
-        parameters: &Map<String, Value>,
-        state: &Map<String, Value>,
+        documents: (&Map<String, Value>, &Map<String, Value>),
     ) -> anyhow::Result<Script> {
         let spec = &workspace.spec;
-        let given = injection.given(workspace, run, slice, parameters, state)?;
+        let in_container = matches!(self, Self::Container(_));
+        let told = injection.told(workspace, run, slice, documents, in_container)?;
         let (command, remove) = match self {
             Self::Here => {
                 let words: Vec<_> = spec.command.iter().flatten().chain(&spec.args).collect();
@@ -141,12 +141,11 @@ impl How {
             Self::Container(runnable) => {
                 let name = format!("haulier-dev-{run}-{slice}");
                 let mut command = runnable.command(&name, spec);
-                injection.apply_container(&mut command, spec).context("the surroundings cannot be made")?;
-                let names: Vec<_> = given.iter().map(|(name, _)| name.as_str()).collect();
-                runnable.finish(&mut command, spec, &names);
+                injection.apply_container(&mut command, spec, &told).context("the surroundings cannot be made")?;
+                runnable.finish(&mut command, spec);
                 (command, Some(runnable.remove(&name)))
             }
         };
-        Ok(Script::new(command, given, remove, spec))
+        Ok(Script::new(command, told.variables, remove, spec))
     }
 }
