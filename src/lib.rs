@@ -12,6 +12,7 @@
 //! | [`runner`] | the reconcilers: from a queued run to its stored answer |
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
+//! | [`web`] | the dashboard |
 //! | [`config`] | settings: defaults, file, environment, flags |
 //! | [`client`] | the typed HTTP client |
 //! | [`config`] | the settings of the service |
@@ -32,6 +33,7 @@ pub mod runner;
 pub mod service;
 pub mod store;
 pub mod vault;
+pub mod web;
 
 /// Makes `ring` the process's provider of TLS cryptography. Harmless when called again.
 pub fn install_crypto() {

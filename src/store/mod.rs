@@ -6,6 +6,7 @@
 //! **Architecture Invariant:** a run changes only through a transition of its `Lifecycle`, and the UPDATE is fenced by
 //! the phase and attempt it was computed from.
 
+mod activity;
 mod admission;
 mod attempts;
 mod audit;
@@ -23,6 +24,7 @@ mod run_list;
 mod runs;
 mod secrets;
 mod session;
+mod sign_ins;
 mod sqlite;
 mod states;
 mod stops;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
+pub use activity::RunGlance;
 pub use admission::Admitted;
 pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;

@@ -11,7 +11,7 @@ import pytest
 
 from support.service import REPOSITORY
 
-FOLDERS = ["sdk", "templates", "tests/orchestrators"]
+FOLDERS = ["sdk", "templates", "tests/orchestrators", "tests/web"]
 
 
 def check(*command: str) -> None:
