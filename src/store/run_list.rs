@@ -193,7 +193,8 @@ fn statement(filter: &RunFilter, range: Option<Range>, before: Option<RunId>, li
     };
     let (source, id) = match chosen.is_empty() {
         true => (" FROM runs WHERE TRUE", "runs.id"),
-        false => (" FROM run_labels AS chosen JOIN runs ON runs.id = chosen.run_id WHERE TRUE", "chosen.run_id"),
+        // CROSS JOIN keeps SQLite from beginning with the runs.
+        false => (" FROM run_labels AS chosen CROSS JOIN runs WHERE runs.id = chosen.run_id", "chosen.run_id"),
     };
     let mut sql = concat!("SELECT ", run_columns!()).to_owned() + source;
     bind_bounds(filter, &mut sql, &mut all);
