@@ -8,6 +8,7 @@ mod attempts;
 mod belongings;
 mod callbacks;
 mod contention;
+mod dashboard;
 mod database;
 mod durability;
 mod fixtures;
@@ -21,6 +22,7 @@ pub use attempts::*;
 pub use belongings::*;
 pub use callbacks::*;
 pub use contention::*;
+pub use dashboard::*;
 pub use database::TestDatabase;
 pub use durability::*;
 pub use fixtures::{START, Subject, TestJob, after};
@@ -49,6 +51,7 @@ macro_rules! store_contract {
             stop_waiting, stop_active, stop_matching, stop_twice, stop_is_never_lost, stop_races_admission, leases,
             callbacks_are_due_with_the_end,
             lists_filter, any_page_size_gives_the_same,
+            sign_ins, activity, queues_of_limits, jobs_by_part_of_their_name,
             limits_hold_under_contention, two_services_never_over_admit,
             a_failed_write_undoes_only_its_own, everything_outlives_a_restart, a_newer_schema_is_refused
         }

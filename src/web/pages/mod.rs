@@ -24,7 +24,7 @@ pub use job::{
 pub use jobs::{JobRow, JobsPage, LastRun};
 pub use limits::{LimitCard, LimitPage, LimitsPage, Meter};
 pub use log::{LogLine, LogView};
-pub use overview::{OverviewPage, Totals};
+pub use overview::{FailedRow, OverviewPage, Totals};
 pub use problem::ProblemPage;
 pub use rows::{RunRow, WaitingRow, short};
 pub use run::{EventRow, RunPage};

@@ -13,8 +13,8 @@ pub struct OverviewPage {
     pub shell: Shell,
     /// Figures of the last 24 hours.
     pub totals: Totals,
-    /// What ended badly in the last 24 hours, the newest first.
-    pub failed: Vec<RunRow>,
+    /// Jobs of which runs ended badly in the last 24 hours, the latest first.
+    pub failed: Vec<FailedRow>,
     /// What runs, the oldest first.
     pub active: Vec<RunRow>,
     /// Whether more runs than these.
@@ -29,6 +29,15 @@ pub struct OverviewPage {
     pub engines: Vec<EngineRow>,
     /// Whether any job was ever registered.
     pub has_jobs: bool,
+}
+
+/// A job of which runs ended badly.
+#[derive(Debug, Clone)]
+pub struct FailedRow {
+    /// The latest of them.
+    pub run: RunRow,
+    /// How many others there are, as far as was looked.
+    pub others: usize,
 }
 
 /// Figures at the top.

@@ -70,7 +70,8 @@ impl ActivityPlot {
                     count(hour.failed),
                     count(hour.cancelled)
                 ),
-                tick: (of_day % 6 == 0).then(|| format!("{of_day:02}:00")),
+                // There is no room for one below the last bars.
+                tick: (of_day % 6 == 0 && ago > 1).then(|| format!("{of_day:02}:00")),
             }
         });
         let sum = |of: fn(&Hour) -> u64| count(hours.iter().map(of).sum());

@@ -64,7 +64,7 @@ pub(super) async fn window(api: &Api, run: &Run, query: &LogQuery) -> Result<Log
     let wanted = |record: &LogRecord| {
         stream.is_none_or(|stream| record.stream == stream) && record.text.to_lowercase().contains(&needle)
     };
-    let mut lines: Vec<_> = logs::records(&page).filter(wanted).map(line).collect();
+    let mut lines: Vec<_> = logs::records(&page).filter(wanted).map(|record| line(&record)).collect();
     let cut = filtered && lines.len() > FOUND;
     if cut {
         lines.truncate(FOUND);
@@ -108,7 +108,7 @@ const fn word(channel: LogChannel) -> &'static str {
     }
 }
 
-fn line(record: LogRecord) -> LogLine {
+fn line(record: &LogRecord) -> LogLine {
     LogLine { time: clock_time(record.time), stream: word(record.stream), text: without_escapes(&record.text) }
 }
 

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use indexmap::IndexMap;
 
 use super::{
     Answer, Visitor, Web,
     engines::engine_rows,
-    pages::{OverviewPage, RunRow, Section, Totals, WaitingRow},
+    pages::{FailedRow, OverviewPage, RunRow, Section, Totals, WaitingRow},
 };
 use crate::{
     api::Api,
-    domain::{Phase, RunState},
+    domain::{JobId, Phase, Run, RunState, Timestamp},
     store::RunFilter,
     web::{
         activity::HOURS,
@@ -22,6 +23,8 @@ use crate::{
 
 /// Runs in each list.
 const SHOWN: u32 = 8;
+/// Failed runs that are looked at to show the jobs they are of.
+const LOOKED_AT: u32 = 50;
 /// Live runs are counted up to this.
 const MOST: u32 = 10_000;
 
@@ -38,7 +41,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor) -> An
     let active = api.store.runs(&active, None, SHOWN).await?;
     let queued = api.store.runs(&in_states(&[RunState::Queued]), None, SHOWN).await?;
     let day = Duration::from_secs(HOURS.unsigned_abs() * 3600);
-    let failed = api.store.went_wrong(&filter, now.minus(day), SHOWN).await?;
+    let failed = api.store.went_wrong(&filter, now.minus(day), LOOKED_AT).await?;
     let mut waiting = Vec::new();
     for run in &queued.runs {
         waiting.push(WaitingRow::of(run, api.waiting(run).await?, now));
@@ -46,7 +49,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor) -> An
     let has_jobs = !api.store.jobs(at.project.id, true, None, 1).await?.jobs.is_empty();
     page(&OverviewPage {
         totals: totals(api, &filter, &hours).await?,
-        failed: failed.iter().map(|run| RunRow::of(run, now)).collect(),
+        failed: by_job(&failed, now),
         active: active.runs.iter().map(|run| RunRow::of(run, now)).collect(),
         more_active: active.next.is_some(),
         queued: waiting,
@@ -56,6 +59,17 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor) -> An
         has_jobs,
         shell,
     })
+}
+
+/// One row for each job, with its latest failed run: one job that keeps failing does not hide the others.
+fn by_job(latest_first: &[Run], now: Timestamp) -> Vec<FailedRow> {
+    let mut jobs: IndexMap<JobId, FailedRow> = IndexMap::new();
+    for run in latest_first {
+        jobs.entry(run.job)
+            .and_modify(|row| row.others += 1)
+            .or_insert_with(|| FailedRow { run: RunRow::of(run, now), others: 0 });
+    }
+    jobs.into_values().take(SHOWN as usize).collect()
 }
 
 async fn totals(api: &Api, filter: &RunFilter, hours: &[Hour]) -> Result<Totals, crate::api::Problem> {
