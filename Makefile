@@ -1,6 +1,6 @@
 # What people and CI call. Every target works on a fresh Debian machine with Rust: what else it needs, it installs.
 
-.PHONY: help build test test-orchestrators lint generate check-generated engines-table bench demo docs
+.PHONY: help build test test-orchestrators test-web lint generate check-generated engines-table bench demo docs
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -14,6 +14,10 @@ test: ## Run every test, real components included
 test-orchestrators: ## Test the Python packages, and Airflow, Dagster and others that use them
 	cargo build --locked --all-features
 	tests/orchestrators/run
+
+test-web: ## Drive the dashboard with a real browser
+	cargo build --locked --all-features
+	tests/web/run
 
 lint: ## Check format, lints and documentation
 	cargo fmt --check

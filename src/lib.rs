@@ -16,6 +16,7 @@
 //! | [`monitor`] | telling how the service and its jobs are |
 //! | [`auth`] | tokens |
 //! | [`api`] | the HTTP API |
+//! | [`web`] | the dashboard |
 //! | [`config`] | settings: defaults, file, environment, flags |
 //! | [`client`] | the typed HTTP client |
 //! | [`scaffold`] | new projects, from templates |
@@ -40,6 +41,7 @@ pub mod scaffold;
 pub mod service;
 pub mod store;
 pub mod vault;
+pub mod web;
 
 /// Makes `ring` the process's provider of TLS cryptography. Harmless when called again.
 pub fn install_crypto() {

@@ -16,6 +16,7 @@ use crate::{
     runner::{EngineEntry, Engines, Runner},
     store::Store,
     vault::{Keyring, ProjectKeys},
+    web,
 };
 
 /// How long requests under way may take when the service ends.
@@ -110,7 +111,8 @@ impl Service {
         let courier = Courier::start(store.clone(), Arc::clone(&sender), Arc::clone(&clock));
         let api = Api::new(store.clone(), runner.clone(), keys, logs, sender, clock, parts.api)?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(api::serve(listener, api.router(), stop.clone()));
+        let routes = api.router().merge(web::router(&api));
+        let server = tokio::spawn(api::serve(listener, routes, stop.clone()));
         Ok(Self {
             address,
             new_admin_token,

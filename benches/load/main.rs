@@ -1,7 +1,7 @@
 //! What the service costs, as figures with ratios to the raw engine in the same run.
 //!
 //! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `live`, `embedded`, `one`,
-//! `many`, `waits`, `triggers`, `reads`, and `history` to measure them again with a million finished runs in the
+//! `many`, `waits`, `triggers`, `reads`, `pages`, and `history` to measure them again with a million finished runs in the
 //! database. The service runs in this process, in release mode, except for `idle`, `live` and `waits`, which start the
 //! binary. Nothing is asserted: a busy machine gives poor figures, not failures.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -15,6 +15,7 @@ mod http;
 mod idle;
 mod live;
 mod load;
+mod pages;
 mod service;
 mod table;
 mod waits;
@@ -26,7 +27,7 @@ use haulier::store::contract::TestDatabase;
 use service::Bench;
 use table::Table;
 
-const PARTS: [&str; 9] = ["idle", "live", "embedded", "one", "many", "waits", "triggers", "reads", "history"];
+const PARTS: [&str; 10] = ["idle", "live", "embedded", "one", "many", "waits", "triggers", "reads", "pages", "history"];
 /// How many finished runs make a long history.
 const HISTORY: u32 = 1_000_000;
 
@@ -101,6 +102,9 @@ async fn round(parts: &[&str], url: &str, docker: Option<&RawDocker>, table: &mu
     }
     if parts.contains(&"triggers") {
         load::triggers(&bench, table, "on SQLite, with fsync").await;
+    }
+    if parts.contains(&"pages") {
+        pages::measure(&bench, table).await;
     }
     bench.stop().await;
 }

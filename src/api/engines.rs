@@ -11,7 +11,7 @@ use super::{
 /// The engines: what they can do, and how they are.
 #[utoipa::path(get, path = "/engines", operation_id = "listEngines", tag = "administration",
     responses((status = 200, body = Page<EngineView>), (status = "default", body = Problem)))]
-pub(super) async fn list(State(api): State<Api>, at: InProject) -> Result<Json<Page<EngineView>>, Problem> {
+pub(crate) async fn list(State(api): State<Api>, at: InProject) -> Result<Json<Page<EngineView>>, Problem> {
     at.require_runs()?;
     let engines = api.runner.engines();
     let mut items = Vec::new();

@@ -64,7 +64,7 @@ pub(super) async fn read(
 #[utoipa::path(put, path = "/limits/{name}", operation_id = "setLimit", tag = "limits", request_body = LimitRequest,
     params(("name" = String, Path)),
     responses((status = 200, body = LimitView), (status = "default", body = Problem)))]
-pub(super) async fn set(
+pub(crate) async fn set(
     State(api): State<Api>,
     at: InProject,
     Part(name): Part<Name>,

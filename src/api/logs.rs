@@ -97,10 +97,10 @@ pub(super) async fn read(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct StreamQuery {
+pub(crate) struct StreamQuery {
     /// Where to begin. The header `Last-Event-ID` wins over it.
     #[serde(default)]
-    offset: u64,
+    pub(crate) offset: u64,
 }
 
 /// A run's log as server-sent events: `log` with a record (its id is the offset to go on from), at last `end`.
@@ -108,7 +108,7 @@ pub(super) struct StreamQuery {
     params(("run" = RunId, Path), StreamQuery),
     responses((status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
               (status = "default", body = Problem)))]
-pub(super) async fn stream(
+pub(crate) async fn stream(
     State(api): State<Api>,
     at: InProject,
     Part(run): Part<RunId>,
@@ -135,7 +135,7 @@ pub(super) async fn stream(
 
 impl Api {
     /// A page, once there is something on it, or the run has ended, or the time is up; and whether it is the last.
-    async fn log_page(
+    pub(crate) async fn log_page(
         &self,
         at: &InProject,
         run: RunId,
@@ -169,7 +169,7 @@ impl Api {
     }
 }
 
-fn records(page: &LogPage) -> impl Iterator<Item = LogRecord> {
+pub(crate) fn records(page: &LogPage) -> impl Iterator<Item = LogRecord> {
     page.bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 

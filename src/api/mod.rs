@@ -7,14 +7,14 @@ mod await_run;
 mod callbacks;
 mod channels;
 mod docs;
-mod engines;
+pub(crate) mod engines;
 mod events;
-mod extract;
+pub(crate) mod extract;
 mod health;
 mod jobs;
-mod limits;
+pub(crate) mod limits;
 mod listen;
-mod logs;
+pub(crate) mod logs;
 mod metrics;
 mod notices;
 mod problem;
@@ -24,12 +24,12 @@ mod registry_probe;
 mod resolve;
 mod revisions;
 mod run_changes;
-mod runs;
+pub(crate) mod runs;
 mod schedules;
 mod secrets;
 mod states;
-mod tokens;
-mod trigger;
+pub(crate) mod tokens;
+pub(crate) mod trigger;
 pub mod types;
 mod views;
 
@@ -92,12 +92,12 @@ pub struct ApiConfig {
 /// The parts of [`Api`].
 #[derive(Debug)]
 pub struct Inner {
-    store: Store,
-    runner: Runner,
-    keys: ProjectKeys,
-    logs: LogStore,
-    auth: Authenticator,
-    clock: Arc<dyn Clock>,
+    pub(crate) store: Store,
+    pub(crate) runner: Runner,
+    pub(crate) keys: ProjectKeys,
+    pub(crate) logs: LogStore,
+    pub(crate) auth: Authenticator,
+    pub(crate) clock: Arc<dyn Clock>,
     public_url: Option<String>,
     max_body_bytes: usize,
     callback_targets: TargetPolicy,
@@ -108,7 +108,7 @@ pub struct Inner {
     sender: Arc<Sender>,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
-    shutdown: tokio_util::sync::CancellationToken,
+    pub(crate) shutdown: tokio_util::sync::CancellationToken,
 }
 
 impl std::ops::Deref for Api {
@@ -165,7 +165,7 @@ impl Api {
         self.shutdown.cancel();
     }
 
-    async fn project_by_id(&self, id: ProjectId) -> Result<Option<Arc<Project>>, StoreError> {
+    pub(crate) async fn project_by_id(&self, id: ProjectId) -> Result<Option<Arc<Project>>, StoreError> {
         if let Some(project) = self.projects.get(&id) {
             return Ok(Some(project));
         }
@@ -175,7 +175,7 @@ impl Api {
         Ok(Some(project))
     }
 
-    async fn project_by_name(&self, name: &Name) -> Result<Option<Arc<Project>>, StoreError> {
+    pub(crate) async fn project_by_name(&self, name: &Name) -> Result<Option<Arc<Project>>, StoreError> {
         // Names of projects never change, and there are few.
         if let Some((_, project)) = self.projects.iter().find(|(_, project)| project.name == *name) {
             return Ok(Some(project));

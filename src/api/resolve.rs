@@ -19,7 +19,7 @@ pub struct ResolvedJob {
 
 impl Api {
     /// A job with its sealed configuration.
-    pub(super) async fn find_job(&self, at: &InProject, job: &JobRef) -> Result<(Job, Revision, Vec<u8>), Problem> {
+    pub(crate) async fn find_job(&self, at: &InProject, job: &JobRef) -> Result<(Job, Revision, Vec<u8>), Problem> {
         let found = match job {
             JobRef::Id(id) => self.store.job(at.project.id, *id).await?,
             JobRef::Name(name) => self.store.job_named(at.project.id, name).await?,
@@ -47,7 +47,7 @@ impl Api {
     }
 
     /// A run that the caller may see.
-    pub(super) async fn find_run(&self, at: &InProject, run: RunId) -> Result<Arc<CachedRun>, Problem> {
+    pub(crate) async fn find_run(&self, at: &InProject, run: RunId) -> Result<Arc<CachedRun>, Problem> {
         let hub = self.runner.hub();
         let found = match hub.latest(run) {
             Some(found) => found,
@@ -61,7 +61,7 @@ impl Api {
     }
 
     /// The same for whoever reads it: the caller's asking keeps the run's lease.
-    pub(super) async fn read_run(&self, at: &InProject, run: RunId) -> Result<Arc<CachedRun>, Problem> {
+    pub(crate) async fn read_run(&self, at: &InProject, run: RunId) -> Result<Arc<CachedRun>, Problem> {
         let found = self.find_run(at, run).await?;
         let leased = found.run.abandon_after_seconds.is_some() && !found.run.life.phase.is_terminal();
         if leased && at.asks_for(&found.run) {

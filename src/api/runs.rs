@@ -118,7 +118,7 @@ pub(super) async fn read(
 /// Doing it again, or when it has ended, changes nothing.
 #[utoipa::path(post, path = "/runs/{run}/cancel", operation_id = "cancelRun", tag = "runs", params(("run" = RunId, Path)),
     responses((status = 202, body = RunView), (status = "default", body = Problem)))]
-pub(super) async fn cancel(
+pub(crate) async fn cancel(
     State(api): State<Api>,
     at: InProject,
     Part(run): Part<RunId>,
@@ -168,7 +168,7 @@ pub(super) async fn cancel_matching(
 
 impl Api {
     /// The caller's runs: of its project, of the jobs it reaches, of one job if that is asked for.
-    async fn filter_of(&self, at: &InProject, job: Option<&str>) -> Result<RunFilter, Problem> {
+    pub(crate) async fn filter_of(&self, at: &InProject, job: Option<&str>) -> Result<RunFilter, Problem> {
         let jobs = match job {
             None => at.caller.token().jobs.clone(),
             Some(text) => {
@@ -233,7 +233,7 @@ impl Api {
     }
 
     /// Why a run does not run yet.
-    pub(super) async fn waiting(&self, run: &Run) -> Result<Option<Waiting>, Problem> {
+    pub(crate) async fn waiting(&self, run: &Run) -> Result<Option<Waiting>, Problem> {
         let plain = |reason, detail: String| Waiting { reason, detail, position: None, holders: Vec::new() };
         match run.life.phase {
             Phase::Starting => {
@@ -269,7 +269,7 @@ impl Api {
     }
 }
 
-fn states(text: Option<&str>) -> Result<Vec<RunState>, Problem> {
+pub(crate) fn states(text: Option<&str>) -> Result<Vec<RunState>, Problem> {
     let words = text.unwrap_or_default().split(',').filter(|word| !word.is_empty());
     words
         .map(|word| {
@@ -281,7 +281,7 @@ fn states(text: Option<&str>) -> Result<Vec<RunState>, Problem> {
         .collect()
 }
 
-fn pairs(what: &str, text: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+pub(crate) fn pairs(what: &str, text: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
     let words = text.unwrap_or_default().split(',').filter(|word| !word.is_empty());
     let pairs: Option<IndexMap<_, _>> = words.map(|word| word.split_once('=').map(owned)).collect();
     let pairs = pairs.ok_or_else(|| Problem::malformed(format!("{what} is key=value, several separated by commas")))?;

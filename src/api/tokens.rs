@@ -50,7 +50,7 @@ pub(super) async fn list(
 /// Makes a token. Its secret is in the answer, and never again anywhere.
 #[utoipa::path(post, path = "/tokens", operation_id = "createToken", tag = "administration", request_body = TokenRequest,
     responses((status = 201, body = NewTokenView), (status = "default", body = Problem)))]
-pub(super) async fn create(
+pub(crate) async fn create(
     State(api): State<Api>,
     at: InProject,
     Body(request): Body<TokenRequest>,
@@ -99,7 +99,7 @@ pub(super) async fn create(
 #[utoipa::path(delete, path = "/tokens/{token}", operation_id = "revokeToken", tag = "administration",
     params(("token" = TokenId, Path), RevokeQuery),
     responses((status = 204, description = "Revoked"), (status = "default", body = Problem)))]
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     State(api): State<Api>,
     at: InProject,
     Part(token): Part<TokenId>,
@@ -119,10 +119,10 @@ pub(super) async fn revoke(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct RevokeQuery {
+pub(crate) struct RevokeQuery {
     /// One of the whole installation instead of the project's.
     #[serde(default)]
-    instance: bool,
+    pub(crate) instance: bool,
 }
 
 /// Who the caller is, and where.
@@ -138,7 +138,7 @@ pub(super) async fn whoami(at: InProject) -> Json<WhoAmI> {
     })
 }
 
-fn require_admin(at: &InProject, instance: bool) -> Result<(), Problem> {
+pub(crate) fn require_admin(at: &InProject, instance: bool) -> Result<(), Problem> {
     at.require(Scope::Admin)?;
     if instance && !at.caller.is_instance_admin() {
         return Err(Problem::forbidden("only an admin token of the whole installation may do this"));

@@ -35,7 +35,7 @@ const TRIES: u32 = 5;
     responses((status = 202, body = RunView, description = "The run, new or known"),
               (status = 409, body = Problem, description = "Key reused, job full, disabled or archived"),
               (status = "default", body = Problem)))]
-pub(super) async fn trigger(
+pub(crate) async fn trigger(
     State(api): State<Api>,
     at: InProject,
     Part(job): Part<JobRef>,
@@ -88,7 +88,7 @@ pub(super) async fn trigger(
 #[utoipa::path(post, path = "/runs/{run}/retry", operation_id = "retryRun", tag = "runs",
     params(("run" = RunId, Path)),
     responses((status = 202, body = RunView), (status = 409, body = Problem), (status = "default", body = Problem)))]
-pub(super) async fn retry(
+pub(crate) async fn retry(
     State(api): State<Api>,
     at: InProject,
     Part(run): Part<RunId>,
@@ -229,7 +229,7 @@ impl Api {
     }
 
     /// How the caller reaches the service: `https://host`.
-    pub(super) fn origin(&self, headers: &HeaderMap) -> String {
+    pub(crate) fn origin(&self, headers: &HeaderMap) -> String {
         if let Some(url) = &self.public_url {
             return url.trim_end_matches('/').to_owned();
         }

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use quick_cache::sync::Cache;
 
-use super::secret::hash_of;
+use super::{secret::hash_of, session::SessionSecret};
 use crate::{
     domain::{Clock, JobId, Scope, Token},
     store::{Store, StoreError},
@@ -18,6 +18,8 @@ use crate::{
 const CACHED: usize = 10_000;
 /// How long a token that was read is believed; one that is revoked through this service is forgotten at once.
 const BELIEVED: Duration = Duration::from_secs(5);
+/// How long somebody stays signed in at the dashboard.
+const SESSION: Duration = Duration::from_secs(12 * 3600);
 
 /// Knows tokens. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -58,16 +60,60 @@ impl Authenticator {
         } else {
             return Ok(None);
         };
-        let token = match self.cache.get(&hash) {
-            Some((read, token)) if read.elapsed() < BELIEVED => token,
-            _ => {
-                let Some(token) = self.store.token_by_hash(&hash).await? else { return Ok(None) };
-                let token = Arc::new(token);
-                self.cache.insert(hash, (Instant::now(), Arc::clone(&token)));
-                token
-            }
-        };
-        Ok(token.is_valid(self.clock.now()).then_some(Caller { token }))
+        if let Some(token) = self.believed(&hash) {
+            return Ok(self.caller(token));
+        }
+        Ok(self.store.token_by_hash(&hash).await?.and_then(|token| self.learn(hash, token)))
+    }
+
+    /// Signs somebody in at the dashboard; what the browser is to hold, and for how long at the most.
+    ///
+    /// # Errors
+    /// The database failed, or the system has no random numbers.
+    pub async fn begin_session(&self, caller: &Caller) -> Result<(SessionSecret, Duration), StoreError> {
+        let secret = SessionSecret::generate().map_err(|error| StoreError::Database(sqlx::Error::Io(error)))?;
+        let now = self.clock.now();
+        let longest = now.plus(SESSION);
+        let end = caller.token.expires_at.map_or(longest, |end| end.min(longest));
+        self.store.sign_in(caller.token.id, &secret.hash(), now, end).await?;
+        Ok((secret, end.since(now)))
+    }
+
+    /// Who is signed in with this. `None` when nobody is any more, or the token has ended.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn session(&self, secret: &SessionSecret) -> Result<Option<Caller>, StoreError> {
+        let hash = secret.hash();
+        if let Some(token) = self.believed(&hash) {
+            return Ok(self.caller(token));
+        }
+        let token = self.store.signed_in(&hash, self.clock.now()).await?;
+        Ok(token.and_then(|token| self.learn(hash, token)))
+    }
+
+    /// Signs out.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn end_session(&self, secret: &SessionSecret) -> Result<(), StoreError> {
+        self.store.sign_out(&secret.hash()).await?;
+        self.cache.remove(&secret.hash());
+        Ok(())
+    }
+
+    fn believed(&self, hash: &[u8; 32]) -> Option<Arc<Token>> {
+        self.cache.get(hash).filter(|(read, _)| read.elapsed() < BELIEVED).map(|(_, token)| token)
+    }
+
+    fn learn(&self, hash: [u8; 32], token: Token) -> Option<Caller> {
+        let token = Arc::new(token);
+        self.cache.insert(hash, (Instant::now(), Arc::clone(&token)));
+        self.caller(token)
+    }
+
+    fn caller(&self, token: Arc<Token>) -> Option<Caller> {
+        token.is_valid(self.clock.now()).then_some(Caller { token })
     }
 
     /// Forgets what it knows, because a token was revoked.

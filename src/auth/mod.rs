@@ -2,6 +2,8 @@
 
 mod authenticator;
 mod secret;
+mod session;
 
 pub use authenticator::{Authenticator, Caller};
 pub use secret::TokenSecret;
+pub use session::SessionSecret;

@@ -41,8 +41,8 @@ impl Store {
     pub async fn engine_load(&self, engine: &str) -> Result<EngineLoad, StoreError> {
         let mut session = self.read().await?;
         let active = active(&mut session, engine).await?;
-        let sql = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM runs WHERE phase = 'queued' AND engine = $1 LIMIT 10000) \
-                   AS queued";
+        let sql = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM runs WHERE phase IN ('queued', 'starting', 'running') \
+                   AND phase = 'queued' AND engine = $1 LIMIT 10000) AS queued";
         let queued = session.count(sql, values![engine]).await?;
         let number = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(EngineLoad { active: number(active), queued: number(queued) })
@@ -50,7 +50,9 @@ impl Store {
 }
 
 async fn active(session: &mut Session, engine: &str) -> Result<i64, StoreError> {
-    let sql = "SELECT COUNT(*) AS n FROM runs WHERE engine = $1 AND phase IN ('starting', 'running')";
+    // SQLite uses a partial index only where its condition stands in the query word for word; else all runs are read.
+    let sql = "SELECT COUNT(*) AS n FROM runs WHERE engine = $1 AND phase IN ('queued', 'starting', 'running') \
+               AND phase IN ('starting', 'running')";
     session.count(sql, values![engine]).await
 }
 

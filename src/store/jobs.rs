@@ -164,7 +164,7 @@ impl Store {
         whole(self.read().await?.first(SQL, values![project, name.as_str()]).await?)
     }
 
-    /// A page of a project's jobs by name. `jobs` bounds it to these, if there are any.
+    /// A page of a project's jobs by name.
     ///
     /// # Errors
     /// The database failed.
@@ -175,15 +175,32 @@ impl Store {
         after: Option<(Name, JobId)>,
         limit: u32,
     ) -> Result<JobPage, StoreError> {
+        self.jobs_named_like(project, "", archived, after, limit).await
+    }
+
+    /// The same of jobs whose name holds `part`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn jobs_named_like(
+        &self,
+        project: ProjectId,
+        part: &str,
+        archived: bool,
+        after: Option<(Name, JobId)>,
+        limit: u32,
+    ) -> Result<JobPage, StoreError> {
         const SQL: &str = concat!(
             "SELECT ",
             job_columns!(),
             " WHERE jobs.project_id = $1 AND (jobs.archived_at IS NULL OR $2) \
-              AND (jobs.name > $3 OR (jobs.name = $3 AND jobs.id > $4)) ORDER BY jobs.name, jobs.id LIMIT $5"
+              AND (jobs.name > $3 OR (jobs.name = $3 AND jobs.id > $4)) AND jobs.name LIKE $6 ESCAPE '!' \
+              ORDER BY jobs.name, jobs.id LIMIT $5"
         );
+        let pattern = format!("%{}%", part.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
         let (name, id) =
             after.map_or_else(|| (String::new(), JobId(uuid::Uuid::nil())), |(name, id)| (name.to_string(), id));
-        let rows = self.read().await?.all(SQL, values![project, archived, name, id, limit + 1]).await?;
+        let rows = self.read().await?.all(SQL, values![project, archived, name, id, limit + 1, pattern]).await?;
         let mut jobs = Vec::with_capacity(rows.len());
         for row in &rows {
             jobs.push((job_from(row)?, revision_from(row)?));

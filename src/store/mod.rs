@@ -6,6 +6,7 @@
 //! **Architecture Invariant:** a run changes only through a transition of its `Lifecycle`, and the UPDATE is fenced by
 //! the phase and attempt it was computed from.
 
+mod activity;
 mod admission;
 mod attempts;
 mod audit;
@@ -28,6 +29,7 @@ mod samples;
 mod schedules;
 mod secrets;
 mod session;
+mod sign_ins;
 mod sqlite;
 mod states;
 mod stops;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
+pub use activity::RunGlance;
 pub use admission::Admitted;
 pub use attempts::{Concluded, LaunchPlan, LiveAttempt};
 pub use audit::AuditEntry;

@@ -5,7 +5,7 @@ use super::{
     runs::{run_columns, run_from},
     session::{Value, values},
 };
-use crate::domain::{JobId, JobSpec, ProjectId, Run, RunId, RunState, Timestamp};
+use crate::domain::{JobId, JobSpec, Phase, ProjectId, Run, RunId, RunState, Timestamp};
 
 /// Which runs are meant. What is left out does not matter.
 #[derive(Debug, Clone, Default)]
@@ -115,34 +115,116 @@ pub(super) async fn select(
     before: Option<RunId>,
     limit: u32,
 ) -> Result<Vec<Run>, StoreError> {
-    let (sql, values) = statement(filter, before, limit);
-    session.all_built(sql, values).await?.iter().map(run_from).collect()
+    // Each phase has its range of an index, in the order of ids. Several phases in one statement would be sorted, or
+    // looked for along the whole history.
+    let ranges = ranges(filter);
+    let mut runs = Vec::new();
+    for range in &ranges {
+        let (sql, values) = statement(filter, *range, before, limit);
+        for row in session.all_built(sql, values).await? {
+            runs.push(run_from(&row)?);
+        }
+    }
+    if ranges.len() > 1 {
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        runs.truncate(limit as usize);
+    }
+    Ok(runs)
 }
 
-fn statement(filter: &RunFilter, before: Option<RunId>, limit: u32) -> (String, Vec<Value>) {
-    let mut sql = concat!("SELECT ", run_columns!(), " FROM runs WHERE TRUE").to_owned();
+/// A phase, and whether the run is to have been asked to end, if that matters.
+type Range = (Phase, Option<bool>);
+
+/// The phases that are meant; `None` = all of them.
+fn ranges(filter: &RunFilter) -> Vec<Option<Range>> {
+    if filter.states.is_empty() {
+        return vec![None];
+    }
+    let mut ranges = Vec::new();
+    for range in filter.states.iter().flat_map(|state| ranges_of(*state)) {
+        if !ranges.contains(&Some(*range)) {
+            ranges.push(Some(*range));
+        }
+    }
+    ranges
+}
+
+/// The inverse of `RunState::of`. A run that waits and is asked to end has ended.
+const fn ranges_of(state: RunState) -> &'static [Range] {
+    match state {
+        RunState::Queued => &[(Phase::Queued, Some(false))],
+        RunState::Starting => &[(Phase::Starting, Some(false))],
+        RunState::Running => &[(Phase::Running, Some(false))],
+        RunState::Cancelling => &[(Phase::Starting, Some(true)), (Phase::Running, Some(true))],
+        RunState::Succeeded => &[(Phase::Succeeded, None)],
+        RunState::Failed => &[(Phase::Failed, None)],
+        RunState::Cancelled => &[(Phase::Cancelled, None)],
+        RunState::TimedOut => &[(Phase::TimedOut, None)],
+    }
+}
+
+/// Of which project and jobs, as a condition and its values.
+pub(super) fn bounds(filter: &RunFilter) -> (String, Vec<Value>) {
+    let (mut sql, mut all) = ("TRUE".to_owned(), Vec::new());
+    bind_bounds(filter, &mut sql, &mut all);
+    (sql, all)
+}
+
+fn bind_bounds(filter: &RunFilter, sql: &mut String, all: &mut Vec<Value>) {
+    if let Some(project) = filter.project {
+        all.push(project.into());
+        *sql += &format!(" AND runs.project_id = ${}", all.len());
+    }
+    if !filter.jobs.is_empty() {
+        let first = all.len() + 1;
+        all.extend(filter.jobs.iter().map(|job| Value::from(*job)));
+        let jobs: Vec<_> = (first..=all.len()).map(|number| format!("${number}")).collect();
+        *sql += &format!(" AND runs.job_id IN ({})", jobs.join(", "));
+    }
+}
+
+fn statement(filter: &RunFilter, range: Option<Range>, before: Option<RunId>, limit: u32) -> (String, Vec<Value>) {
     let mut all: Vec<Value> = Vec::new();
+    let labels = labels(filter);
+    // A label has its runs in the order of their ids: no more of them are read than are shown.
+    let (chosen, others) = match filter.project {
+        Some(_) if !labels.is_empty() => labels.split_at(1),
+        _ => labels.split_at(0),
+    };
+    let (source, id) = match chosen.is_empty() {
+        true => (" FROM runs WHERE TRUE", "runs.id"),
+        // CROSS JOIN keeps SQLite from beginning with the runs.
+        false => (" FROM run_labels AS chosen CROSS JOIN runs WHERE runs.id = chosen.run_id", "chosen.run_id"),
+    };
+    let mut sql = concat!("SELECT ", run_columns!()).to_owned() + source;
+    bind_bounds(filter, &mut sql, &mut all);
     let mut bind = |value: Value| {
         all.push(value);
         format!("${}", all.len())
     };
-    if let Some(project) = filter.project {
-        sql += &format!(" AND runs.project_id = {}", bind(project.into()));
+    for (project, (label, value, prefix)) in filter.project.into_iter().zip(chosen) {
+        let (project, value) = (bind(project.into()), bind((*value).into()));
+        let label = bind(format!("{prefix}{label}").into());
+        sql += &format!(" AND chosen.project_id = {project} AND chosen.label = {label} AND chosen.value = {value}");
     }
-    if !filter.jobs.is_empty() {
-        let jobs: Vec<_> = filter.jobs.iter().map(|job| bind((*job).into())).collect();
-        sql += &format!(" AND runs.job_id IN ({})", jobs.join(", "));
+    if let Some((phase, stopped)) = range {
+        sql += &format!(" AND runs.phase = '{}'", phase.as_str());
+        sql += match stopped {
+            None => "",
+            Some(true) => " AND runs.stop IS NOT NULL",
+            Some(false) => " AND runs.stop IS NULL",
+        };
+        if phase.is_terminal() {
+            // Follows from the phase, and lets the index of ended runs be used.
+            sql += " AND runs.finished_at IS NOT NULL";
+        }
     }
-    if !filter.states.is_empty() {
-        let states: Vec<_> = filter.states.iter().map(|state| condition(*state)).collect();
-        sql += &format!(" AND ({})", states.join(" OR "));
-    }
-    for (label, value, prefix) in labels(filter) {
+    for (label, value, prefix) in others {
         let project = filter.project.map_or_else(|| "runs.project_id".to_owned(), |project| bind(project.into()));
-        let (label, value) = (bind(format!("{prefix}{label}").into()), bind(value.into()));
+        let (label, value) = (bind(format!("{prefix}{label}").into()), bind((*value).into()));
         sql += &format!(
-            " AND runs.id IN (SELECT run_id FROM run_labels WHERE run_labels.project_id = {project} \
-             AND label = {label} AND value = {value})"
+            " AND EXISTS (SELECT 1 FROM run_labels WHERE run_labels.project_id = {project} AND label = {label} \
+             AND value = {value} AND run_id = runs.id)"
         );
     }
     if filter.unstopped {
@@ -155,9 +237,9 @@ fn statement(filter: &RunFilter, before: Option<RunId>, limit: u32) -> (String, 
         sql += &format!(" AND runs.created_at < {}", bind(until.into()));
     }
     if let Some(before) = before {
-        sql += &format!(" AND runs.id < {}", bind(before.into()));
+        sql += &format!(" AND {id} < {}", bind(before.into()));
     }
-    sql += &format!(" ORDER BY runs.id DESC LIMIT {}", bind(limit.into()));
+    sql += &format!(" ORDER BY {id} DESC LIMIT {}", bind(limit.into()));
     (sql, all)
 }
 
@@ -165,18 +247,4 @@ fn labels(filter: &RunFilter) -> Vec<(&str, &str, &'static str)> {
     let labels = filter.labels.iter().map(|(label, value)| (label.as_str(), value.as_str(), ""));
     let source = filter.source.iter().map(|(label, value)| (label.as_str(), value.as_str(), "source:"));
     labels.chain(source).collect()
-}
-
-/// The inverse of `RunState::of`.
-const fn condition(state: RunState) -> &'static str {
-    match state {
-        RunState::Queued => "(runs.phase = 'queued' AND runs.stop IS NULL)",
-        RunState::Starting => "(runs.phase = 'starting' AND runs.stop IS NULL)",
-        RunState::Running => "(runs.phase = 'running' AND runs.stop IS NULL)",
-        RunState::Cancelling => "(runs.phase IN ('queued', 'starting', 'running') AND runs.stop IS NOT NULL)",
-        RunState::Succeeded => "runs.phase = 'succeeded'",
-        RunState::Failed => "runs.phase = 'failed'",
-        RunState::Cancelled => "runs.phase = 'cancelled'",
-        RunState::TimedOut => "runs.phase = 'timed_out'",
-    }
 }

@@ -12,7 +12,9 @@ macro_rules! token_columns {
     };
 }
 
-fn token_from(row: &Row) -> Result<Token, StoreError> {
+pub(super) use token_columns;
+
+pub(super) fn token_from(row: &Row) -> Result<Token, StoreError> {
     Ok(Token {
         id: TokenId(row.get("id")?),
         name: row.word("name", |text| text.parse().ok())?,

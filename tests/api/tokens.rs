@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{ADMIN, TestApp, answer};
 
-fn token(name: &str, scopes: &[Scope], jobs: &[&str]) -> TokenRequest {
+pub fn token(name: &str, scopes: &[Scope], jobs: &[&str]) -> TokenRequest {
     TokenRequest {
         name: name.parse().unwrap(),
         scopes: scopes.to_vec(),

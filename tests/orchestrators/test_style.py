@@ -11,7 +11,7 @@ import pytest
 
 from support.service import REPOSITORY
 
-FOLDERS = ["sdk", "templates", "tests/orchestrators", "tests/python"]
+FOLDERS = ["sdk", "templates", "tests/orchestrators", "tests/python", "tests/web"]
 
 
 def check(*command: str) -> None:

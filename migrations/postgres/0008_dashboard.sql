@@ -1,0 +1,14 @@
+-- Who is signed in at the dashboard. A session is worth what its token is worth, and ends with it.
+CREATE TABLE sign_ins (
+    -- SHA-256 of what the browser holds.
+    hash BYTEA NOT NULL PRIMARY KEY,
+    token_id UUID NOT NULL REFERENCES tokens (id),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX sign_ins_expired ON sign_ins (expires_at);
+
+-- What ended when, and how: counted by the hour, and the latest failures.
+CREATE INDEX runs_ended ON runs (project_id, phase, finished_at) WHERE finished_at IS NOT NULL;
+-- A job's runs that ended in a certain way, however rare that is.
+CREATE INDEX runs_job_ended ON runs (job_id, phase, id) WHERE finished_at IS NOT NULL;

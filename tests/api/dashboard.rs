@@ -1,0 +1,7 @@
+//! The dashboard over HTTP, as a browser without JavaScript sees it. What needs a browser is in `tests/web`.
+
+mod browser;
+mod forms;
+mod markup;
+mod pages;
+mod sessions;
