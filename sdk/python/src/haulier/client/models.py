@@ -64,6 +64,66 @@ class LogSummary(BaseModel):
     truncated: Annotated[bool, Field(description="Whether the size limit cut it.")]
 
 
+class NotifySpec(BaseModel):
+    """
+    What is told of a job's runs, and to whom. What is left out follows from the job's own history.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    channels: Annotated[
+        Optional[list[str]], Field(description="The project's channels that are told; all of them when left out.")
+    ] = []
+    failing_after: Annotated[
+        Optional[int], Field(description="How many failures in a row make the job count as failing.")
+    ] = 3
+    min_rows: Annotated[Optional[float], Field(description="Fewer rows are suspicious, whatever the history says.")] = (
+        None
+    )
+    mute: Annotated[
+        Optional[
+            list[
+                Union[
+                    Literal[
+                        "failed",
+                        "failing",
+                        "slow",
+                        "short",
+                        "few_rows",
+                        "overdue",
+                        "stuck",
+                        "engine_unreachable",
+                        "limit_held",
+                        "disk_full",
+                        "token_expiring",
+                    ],
+                    str,
+                ]
+            ]
+        ],
+        Field(description="Kinds of notices that are not wanted."),
+    ] = []
+    overdue_after_seconds: Annotated[
+        Optional[int],
+        Field(
+            description="The job is overdue when its last run was made so long ago, whatever the history says. In seconds."
+        ),
+    ] = None
+    rows_metric: Annotated[Optional[str], Field(description="The reported metric that counts rows.")] = "rows"
+    short_below_seconds: Annotated[
+        Optional[int],
+        Field(description="A run that succeeds sooner is suspicious, whatever the history says. In seconds."),
+    ] = None
+    slow_after_seconds: Annotated[
+        Optional[int], Field(description="A run that takes longer is slow, whatever the history says. In seconds.")
+    ] = None
+    stuck_after_seconds: Annotated[
+        Optional[int],
+        Field(description="A run that waits longer in the queue is stuck, whatever the history says. In seconds."),
+    ] = None
+
+
 class Problem(BaseModel):
     """
     What went wrong, as `application/problem+json`.
@@ -206,6 +266,37 @@ class RunError(BaseModel):
     retryable: Annotated[bool, Field(description="Whether the same run may succeed when started again.")]
 
 
+class ScheduleSpec(BaseModel):
+    """
+    When a job starts by itself. Times are local to the time zone.
+
+    Where clocks jump forward, a time that does not exist is served at the first moment that does; where they go back,
+    a time that comes twice is served the first time. Patterns with a step or `*` for minutes or hours follow real
+    time: what falls into the gap is left out, and what comes twice is served twice.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    catch_up: Annotated[
+        Optional[Union[Literal["none", "latest", "all"], str]],
+        Field(description="What happens about times at which no service ran."),
+    ] = None
+    cron: Annotated[
+        str, Field(description="Minute, hour, day of month, month, day of week; `@daily` and the like too.")
+    ]
+    jitter_seconds: Annotated[
+        Optional[int],
+        Field(
+            description="Each run is started up to so much later, so that jobs with one time do not start at once. A job's delay is\nalways the same."
+        ),
+    ] = None
+    paused: Annotated[
+        Optional[bool], Field(description="Starts nothing. What is missed meanwhile is not made up for.")
+    ] = None
+    timezone: Annotated[Optional[str], Field(description="A name of the IANA time zone database.")] = None
+
+
 class SecretSpec(BaseModel):
     """
     A secret of a job. Give either its value, or the name of one of the project's secrets; with neither, the value that
@@ -345,7 +436,9 @@ class RunRequest(BaseModel):
     not_before: Optional[datetime] = None
     parameters: Annotated[
         Optional[dict[str, Any]],
-        Field(description="Given to the script as `HAULIER_PARAMETERS`. At most 256 KiB as JSON."),
+        Field(
+            description="Given to the script as `HAULIER_PARAMETERS`; above 128 KiB, which no variable can hold, in the file that\n`HAULIER_PARAMETERS_FILE` names. At most 256 KiB as JSON."
+        ),
     ] = None
     priority: Annotated[Optional[int], Field(description="Higher goes first, -100 to 100.")] = 0
     source: Annotated[
@@ -403,6 +496,7 @@ class RunView(BaseModel):
     ]
     stopped_by: Annotated[Optional[str], Field(description="Who asked for its end.")] = None
     timeout_seconds: Annotated[int, Field(description="How long an attempt may run.")]
+    traceparent: Optional[str] = None
     waiting: Optional[Waiting] = None
 
 
@@ -436,6 +530,7 @@ class JobSpec(BaseModel):
         Optional[int], Field(description="How many slices one run may have (see the report outcome `continue`).")
     ] = None
     name: Annotated[str, Field(description="Unique in the project.")]
+    notify: Annotated[Optional[NotifySpec], Field(description="What is told of its runs, and to whom.")] = None
     pin: Annotated[
         Optional[bool],
         Field(
@@ -448,6 +543,7 @@ class JobSpec(BaseModel):
     registry: Optional[str] = None
     resources: Annotated[Optional[Resources], Field(description="Limits on what one container may use.")] = None
     retry: Annotated[Optional[RetryPolicy], Field(description="When failed attempts are made again.")] = None
+    schedule: Optional[ScheduleSpec] = None
     secrets: Annotated[
         Optional[dict[str, SecretSpec]],
         Field(description="Secrets by name. Sealed at rest; their values never come back."),
