@@ -1,6 +1,6 @@
 """Loads what is new since the last run. Replace `records` by what your source gives."""
 
-import haulier.run as run
+from haulier import run
 
 
 def records(since, count):
@@ -16,7 +16,11 @@ def main():
         run.log.info("loaded record %s", row["id"])
         run.progress(done, len(rows), "records")
     # The state is kept for the next run only if this one succeeds.
-    run.report(output={"rows": len(rows)}, metrics={"rows": len(rows)}, state={"since": since + len(rows)})
+    run.report(
+        output={"rows": len(rows)},
+        metrics={"rows": len(rows)},
+        state={"since": since + len(rows)},
+    )
 
 
 if __name__ == "__main__":
