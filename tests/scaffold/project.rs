@@ -128,6 +128,25 @@ impl Project {
     }
 }
 
+impl Drop for Project {
+    /// Takes the images away that Docker has of it, by their names alone: others may have the same content.
+    fn drop(&mut self) {
+        let format = "{{.Repository}} {{.Tag}} {{.Digest}}";
+        let mut list = Command::new("docker");
+        list.args(["images", "--digests", "--format", format, "--filter", &format!("reference=*/{}", self.name)]);
+        list.args(["--filter", &format!("reference=*/*/{}", self.name)]);
+        let Ok(listed) = list.output() else { return };
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            let [repository, tag, digest] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
+            for name in [format!("{repository}:{tag}"), format!("{repository}@{digest}")] {
+                if !name.ends_with("<none>") {
+                    let _ = Command::new("docker").args(["rmi", &name]).output();
+                }
+            }
+        }
+    }
+}
+
 fn at(dir: &Path, cli: &Cli, args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut command = cli.command(args);
     command.current_dir(dir).envs(env.iter().copied());
