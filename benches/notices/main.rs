@@ -5,7 +5,7 @@
 //! that tell planted trouble, recall the share of planted trouble that is told. Failures are left out: they need no
 //! statistics.
 
-#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
 mod generate;
 mod judge;
