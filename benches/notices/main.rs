@@ -5,6 +5,8 @@
 //! that tell planted trouble, recall the share of planted trouble that is told. Failures are left out: they need no
 //! statistics.
 
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+
 mod generate;
 mod judge;
 
@@ -31,7 +33,7 @@ fn quiet(seeds: &[u64]) {
     let mut all = 0;
     for shape in Shape::ALL {
         let scores: Vec<_> = seeds.iter().map(|seed| judge(&year(shape, *seed, false))).collect();
-        let falsely: Vec<usize> = scores.iter().map(|score| score.false_notices()).collect();
+        let falsely: Vec<usize> = scores.iter().map(Score::false_notices).collect();
         let kinds = kinds(scores.iter().flat_map(|score| &score.falsely));
         let (sum, most) = (falsely.iter().sum::<usize>(), falsely.iter().max().copied().unwrap_or(0));
         println!("  {:<42} {sum:>4} {most:>4}  {kinds}", shape.words());

@@ -39,7 +39,6 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
-    middleware,
 };
 use quick_cache::sync::Cache;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
@@ -196,7 +195,7 @@ impl Api {
             .merge(docs::router())
             .fallback(|| async { Problem::no_route() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-            .layer(middleware::from_fn_with_state(self.clone(), metrics::measure))
+            .layer(metrics::Measure(self.http.clone()))
             .layer(DefaultBodyLimit::max(self.max_body_bytes))
             .layer(nosniff)
             .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {

@@ -1,4 +1,4 @@
-//! What is counted and timed while the service works. Each part has its instruments and uses them; [`registry`] gathers
+//! What is counted and timed while the service works. Each part has its instruments and uses them; [`registry()`] gathers
 //! them under their names, and [`exposition`] writes them for Prometheus.
 //!
 //! Labels have few values, or are bounded: nobody can make the service keep series without end.
