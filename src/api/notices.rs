@@ -82,7 +82,7 @@ fn kind(text: &str) -> Result<NoticeKind, Problem> {
 #[utoipa::path(post, path = "/notices/{notice}/acknowledge", operation_id = "acknowledgeNotice", tag = "monitoring",
     params(("notice" = NoticeId, Path)),
     responses((status = 200, body = NoticeView), (status = "default", body = Problem)))]
-pub(super) async fn acknowledge(
+pub(crate) async fn acknowledge(
     State(api): State<Api>,
     at: InProject,
     Part(notice): Part<NoticeId>,
@@ -102,7 +102,7 @@ pub(super) async fn acknowledge(
 #[utoipa::path(get, path = "/jobs/{job}/baseline", operation_id = "readBaseline", tag = "monitoring",
     params(("job" = String, Path, description = "Id or name")),
     responses((status = 200, body = BaselineView), (status = "default", body = Problem)))]
-pub(super) async fn baseline(
+pub(crate) async fn baseline(
     State(api): State<Api>,
     at: InProject,
     Part(job): Part<JobRef>,

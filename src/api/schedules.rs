@@ -15,7 +15,7 @@ const AHEAD: usize = 5;
 #[utoipa::path(get, path = "/jobs/{job}/schedule", operation_id = "readSchedule", tag = "jobs",
     params(("job" = String, Path, description = "Id or name")),
     responses((status = 200, body = ScheduleView), (status = "default", body = Problem)))]
-pub(super) async fn read(
+pub(crate) async fn read(
     State(api): State<Api>,
     at: InProject,
     Part(job): Part<JobRef>,

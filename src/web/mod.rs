@@ -80,6 +80,8 @@ pub fn router(api: &Api) -> Router {
         .route("/limits", get(routes::limits::list).post(routes::limits::set))
         .route("/limits/{name}", get(routes::limits::show))
         .route("/engines", get(routes::engines::list))
+        .route("/notices", get(routes::notices::list))
+        .route("/notices/{notice}/acknowledge", post(routes::notices::acknowledge))
         .route("/tokens", get(routes::tokens::list).post(routes::tokens::create))
         .route("/tokens/{token}/revoke", post(routes::tokens::revoke))
         .route("/audit", get(routes::audit::list))

@@ -52,6 +52,7 @@ def pages(service: Service) -> dict[str, str]:
         "run-failed": f"/runs/{failed}",
         "run-live": f"/runs/{running}",
         "run-queued": f"/runs/{queued}",
+        "notices": "/notices",
         "limits": "/limits",
         "limit": "/limits/crm-api",
         "engines": "/engines",

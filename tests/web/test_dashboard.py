@@ -209,3 +209,16 @@ def test_a_token_is_made_and_revoked(open_window: OpenWindow, name: str) -> None
     expect(page.get_by_role("row", name=name)).to_contain_text("does not work any more")
     other.goto("/")
     expect(other).to_have_title("Sign in · Haulier")
+
+
+def test_a_notice_is_seen_and_taken_note_of(open_window: OpenWindow, service: Service, name: str) -> None:
+    page = open_window()
+    expect(page.locator("#live")).to_be_visible()
+    service.job(name, "exit=3")
+    run = service.outcome(name)
+    notice = page.locator("#notice-list li", has=page.locator(f"a[href='/runs/{run}']"))
+    expect(notice).to_be_visible()
+    notice.get_by_role("button", name="Take note").click()
+    page.wait_for_url("**/notices")
+    known = page.locator("#notices li", has=page.locator(f"a[href='/runs/{run}']"))
+    expect(known).to_contain_text("admin took note")

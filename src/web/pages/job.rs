@@ -106,6 +106,8 @@ pub struct JobPage {
     pub band: Option<Band>,
     /// Its last runs.
     pub runs: Vec<RunRow>,
+    /// When it starts by itself; empty when it does not.
+    pub schedule: Vec<Fact>,
     /// What bounds it, in short.
     pub facts: Vec<Fact>,
 }

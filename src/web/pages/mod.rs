@@ -6,6 +6,7 @@ mod job;
 mod jobs;
 mod limits;
 mod log;
+mod notices;
 mod overview;
 mod problem;
 mod rows;
@@ -24,6 +25,7 @@ pub use job::{
 pub use jobs::{JobRow, JobsPage, LastRun};
 pub use limits::{LimitCard, LimitPage, LimitsPage, Meter};
 pub use log::{LogLine, LogView};
+pub use notices::{NoticeRow, NoticesPage, words};
 pub use overview::{FailedRow, OverviewPage, Totals};
 pub use problem::ProblemPage;
 pub use rows::{RunRow, WaitingRow, short};

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{EngineRow, RunRow, Shell, WaitingRow};
+use super::{EngineRow, NoticeRow, RunRow, Shell, WaitingRow};
 use crate::web::plots::{ActivityPlot, Hour};
 
 /// The first page.
@@ -13,6 +13,8 @@ pub struct OverviewPage {
     pub shell: Shell,
     /// Figures of the last 24 hours.
     pub totals: Totals,
+    /// What is wrong, the newest first.
+    pub notices: Vec<NoticeRow>,
     /// Jobs of which runs ended badly in the last 24 hours, the latest first.
     pub failed: Vec<FailedRow>,
     /// What runs, the oldest first.

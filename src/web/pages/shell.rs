@@ -14,6 +14,8 @@ pub enum Section {
     Jobs,
     /// Runs.
     Runs,
+    /// What an operator should know.
+    Notices,
     /// Limits.
     Limits,
     /// Engines.
@@ -32,6 +34,7 @@ impl Section {
             Self::Overview => "Overview",
             Self::Jobs => "Jobs",
             Self::Runs => "Runs",
+            Self::Notices => "Notices",
             Self::Limits => "Limits",
             Self::Engines => "Engines",
             Self::Tokens => "Tokens",
@@ -46,6 +49,7 @@ impl Section {
             Self::Overview => "/",
             Self::Jobs => "/jobs",
             Self::Runs => "/runs",
+            Self::Notices => "/notices",
             Self::Limits => "/limits",
             Self::Engines => "/engines",
             Self::Tokens => "/tokens",
@@ -143,6 +147,7 @@ impl Shell {
         let mut groups = vec![vec![Section::Overview, Section::Jobs, Section::Runs]];
         let mut bounds = Vec::new();
         if self.rights.read {
+            bounds.push(Section::Notices);
             bounds.push(Section::Limits);
         }
         bounds.push(Section::Engines);

@@ -34,32 +34,6 @@ pub struct Band {
     pub high: Duration,
 }
 
-/// The fewest successful runs that say what is normal.
-const ENOUGH: usize = 8;
-
-impl Band {
-    /// What is normal by the runs that succeeded: the median, and three times as far from it as runs usually are (the
-    /// median absolute deviation, 1.4826 of which are one standard deviation), a tenth of it at the least. `None` when
-    /// there are too few.
-    #[must_use]
-    pub fn of(runs: &[Measured]) -> Option<Self> {
-        let good = runs.iter().filter(|run| run.state == RunState::Succeeded);
-        let mut durations: Vec<_> = good.map(|run| run.duration).collect();
-        if durations.len() < ENOUGH {
-            return None;
-        }
-        let median = middle(&mut durations);
-        let mut distances: Vec<_> = durations.iter().map(|duration| duration.abs_diff(median)).collect();
-        let reach = (middle(&mut distances) * 3).mul_f64(1.4826).max(median / 10);
-        Some(Self { low: median.saturating_sub(reach), median, high: median + reach })
-    }
-}
-
-fn middle(durations: &mut [Duration]) -> Duration {
-    durations.sort_unstable();
-    durations[durations.len() / 2]
-}
-
 /// One mark for each run, the newest at the right; a band where durations are normal.
 #[derive(Debug, Clone, Template)]
 #[template(path = "plots/durations.svg", escape = "html")]
@@ -157,16 +131,6 @@ mod tests {
             duration: Duration::from_secs(seconds),
             at: Timestamp::from_micros(0),
         }
-    }
-
-    #[test]
-    fn the_band_is_not_moved_by_what_is_unusual() {
-        let mut runs: Vec<_> = (95..=104).map(|seconds| measured(seconds, RunState::Succeeded)).collect();
-        runs.extend([measured(900, RunState::Succeeded), measured(1, RunState::Failed)]);
-        let band = Band::of(&runs).unwrap();
-        assert_eq!(band.median, Duration::from_secs(100));
-        assert!(band.low >= Duration::from_secs(80) && band.high <= Duration::from_secs(120), "{band:?}");
-        assert_eq!(Band::of(&runs[..7]), None);
     }
 
     #[test]

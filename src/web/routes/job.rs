@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+};
 use serde::Deserialize;
 
 use super::{
@@ -11,11 +14,11 @@ use super::{
     pages::{ConfigurationPage, Fact, JobHead, JobPage, RunRow, Section, StatePage, StateRow, Tab},
 };
 use crate::{
-    api::{JobRef, Problem},
+    api::{JobRef, Problem, extract::Part, notices, schedules, types::ScheduleView},
     domain::{Job, JobSpec, Revision, Scope, SecretDelivery, SecretSpec},
     store::RunFilter,
     web::{
-        format::{Ago, Span, bytes},
+        format::{Ago, Span, bytes, exact},
         plots::{Band, DurationPlot},
         refusal::page,
     },
@@ -54,7 +57,14 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor, Path(
     let shell = visitor.live_shell(api, Section::Jobs, job.name.as_str());
     let mut ended = measured(&api.store.newest_runs(job.id, GLANCES).await?);
     ended.truncate(MARKS);
-    let band = Band::of(&ended);
+    let reference = || Part(JobRef::Id(job.id));
+    let Json(baseline) = notices::baseline(State(api.clone()), at.clone(), reference()).await?;
+    let band = baseline.duration_seconds.map(|band| Band {
+        low: Duration::from_secs_f64(band.low.max(0.0)),
+        median: Duration::from_secs_f64(band.typical.max(0.0)),
+        high: Duration::from_secs_f64(band.high.max(0.0)),
+    });
+    let Json(schedule) = schedules::read(State(api.clone()), at.clone(), reference()).await?;
     let filter = RunFilter { project: Some(at.project.id), jobs: vec![job.id], ..RunFilter::default() };
     let runs = api.store.runs(&filter, None, RUNS).await?;
     page(&JobPage {
@@ -62,9 +72,24 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor, Path(
         plot: DurationPlot::of(&ended, band),
         band,
         runs: runs.runs.iter().map(|run| RunRow::of(run, shell.now)).collect(),
+        schedule: schedule_facts(&schedule),
         facts: bounds(&revision.spec, api.runner.engines().default_name()),
         shell,
     })
+}
+
+/// When it starts by itself; nothing when it does not.
+fn schedule_facts(view: &ScheduleView) -> Vec<Fact> {
+    let Some(schedule) = &view.schedule else { return Vec::new() };
+    let mut facts =
+        vec![Fact::code("Cron", schedule.cron.as_str()), Fact::words("Time zone", schedule.timezone.as_str())];
+    if schedule.paused {
+        facts.push(Fact::words("Paused", "starts nothing"));
+    }
+    facts.extend(view.next.iter().map(|at| Fact::words("Next", format!("{} UTC", exact(*at)))));
+    facts.extend(view.last_time.map(|at| Fact::words("Last", format!("{} UTC", exact(at)))));
+    facts.extend(view.last_problem.as_ref().map(|why| Fact::words("Started nothing", why.as_str())));
+    facts
 }
 
 fn seconds(seconds: u32) -> String {

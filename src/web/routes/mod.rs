@@ -7,6 +7,7 @@ pub(super) mod jobs;
 pub(super) mod limits;
 pub(super) mod live;
 pub(super) mod log;
+pub(super) mod notices;
 pub(super) mod overview;
 pub(super) mod revisions;
 pub(super) mod run;

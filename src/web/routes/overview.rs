@@ -8,11 +8,12 @@ use indexmap::IndexMap;
 use super::{
     Answer, Visitor, Web,
     engines::engine_rows,
-    pages::{FailedRow, OverviewPage, RunRow, Section, Totals, WaitingRow},
+    notices,
+    pages::{FailedRow, NoticeRow, OverviewPage, RunRow, Section, Totals, WaitingRow},
 };
 use crate::{
-    api::Api,
-    domain::{JobId, Phase, Run, RunState, Timestamp},
+    api::{Api, Problem, extract::InProject},
+    domain::{JobId, Phase, Run, RunState, Scope, Timestamp},
     store::RunFilter,
     web::{
         activity::HOURS,
@@ -23,6 +24,8 @@ use crate::{
 
 /// Runs in each list.
 const SHOWN: u32 = 8;
+/// Notices that are shown.
+const NOTICES: usize = 5;
 /// Failed runs that are looked at to show the jobs they are of.
 const LOOKED_AT: u32 = 50;
 /// Live runs are counted up to this.
@@ -49,6 +52,7 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor) -> An
     let has_jobs = !api.store.jobs(at.project.id, true, None, 1).await?.jobs.is_empty();
     page(&OverviewPage {
         totals: totals(api, &filter, &hours).await?,
+        notices: open_notices(api, at, now).await?,
         failed: by_job(&failed, now),
         active: active.runs.iter().map(|run| RunRow::of(run, now)).collect(),
         more_active: active.next.is_some(),
@@ -59,6 +63,15 @@ pub(in crate::web) async fn show(State(web): State<Web>, visitor: Visitor) -> An
         has_jobs,
         shell,
     })
+}
+
+/// Those that nobody has taken note of, for whoever may read them.
+async fn open_notices(api: &Api, at: &InProject, now: Timestamp) -> Result<Vec<NoticeRow>, Problem> {
+    if at.require(Scope::Read).is_err() {
+        return Ok(Vec::new());
+    }
+    let open = notices::rows(api, at, true, None, LOOKED_AT, now).await?;
+    Ok(open.into_iter().filter(|notice| notice.acknowledged.is_none()).take(NOTICES).collect())
 }
 
 /// One row for each job, with its latest failed run: one job that keeps failing does not hide the others.
@@ -72,7 +85,7 @@ fn by_job(latest_first: &[Run], now: Timestamp) -> Vec<FailedRow> {
     jobs.into_values().take(SHOWN as usize).collect()
 }
 
-async fn totals(api: &Api, filter: &RunFilter, hours: &[Hour]) -> Result<Totals, crate::api::Problem> {
+async fn totals(api: &Api, filter: &RunFilter, hours: &[Hour]) -> Result<Totals, Problem> {
     let sum = |of: fn(&Hour) -> u64| hours.iter().map(of).sum();
     let day = Hour {
         succeeded: sum(|hour| hour.succeeded),

@@ -162,3 +162,39 @@ async fn a_job_shows_what_it_is_without_its_secrets_and_what_changed() {
     assert!(browser.page("/jobs?q=A").await.text.contains("/jobs/a\""));
     assert!(browser.page("/jobs?q=%25").await.text.contains("No name holds"));
 }
+
+#[tokio::test]
+async fn notices_are_shown_and_taken_note_of() {
+    let app = TestApp::start().await;
+    let mut browser = Browser::admin(&app).await;
+    assert!(browser.page("/notices").await.text.contains("Nothing is wrong"));
+    app.script("bad", &["exit=3"]).await;
+    let run = app.outcome("bad").await.id;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    let page = loop {
+        let page = browser.page("/notices").await;
+        if page.text.contains(&run.to_string()) {
+            break page;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", page.text);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert!(browser.page("/").await.text.contains("h-notices"));
+    let path = page.text.split("action=\"").find(|part| part.starts_with("/notices/")).unwrap();
+    let path = path.split('"').next().unwrap().to_owned();
+    let mut reader = Browser::scoped(&app, "reader", &[haulier::domain::Scope::Read], &[]).await;
+    assert!(!reader.page("/notices").await.text.contains("Take note"));
+    assert_eq!(reader.submit(&path, &[]).await.status, 403);
+    assert_eq!(browser.submit(&path, &[]).await.status, 303);
+    assert!(browser.page("/notices").await.text.contains("admin took note"));
+    assert!(!browser.page("/").await.text.contains("h-notices"));
+}
+
+#[tokio::test]
+async fn a_schedule_is_shown_with_its_next_times() {
+    let app = TestApp::start().await;
+    let schedule = json!({"cron": "30 2 * * *", "timezone": "Europe/Amsterdam"});
+    app.apply(json!({"name": "a", "image": "sim/ok", "schedule": schedule})).await;
+    let page = Browser::admin(&app).await.page("/jobs/a").await;
+    assert!(page.text.contains("30 2 * * *") && page.text.contains("Europe/Amsterdam"), "{}", page.text);
+}
