@@ -290,7 +290,7 @@ fn shells_get_completions() {
 fn help_is_as_published() {
     let cli = Cli::offline();
     insta::assert_snapshot!("help", cli.stdout(&["--help"]));
-    let commands: [&[&str]; 38] = [
+    let commands: [&[&str]; 42] = [
         &["init"],
         &["dev"],
         &["deploy"],

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::Shared;
 use crate::{
-    domain::{AttemptEnd, ErrorCode, Given, GivenAs, JobConfig, Project, SecretDelivery},
+    domain::{AttemptEnd, ErrorCode, Given, GivenAs, JobConfig, Project, SecretDelivery, TraceParent},
     engines::{Credentials, LaunchFile, LaunchSpec, PullPolicy},
     registry::server_of,
     store::{LaunchPlan, SCHEDULER, StoreError},
@@ -132,7 +132,7 @@ fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, GivenAs)> {
         nonce: &plan.attempt.nonce,
         config: config.config.as_ref(),
         scheduled_time: run.source.get("time").filter(|_| run.created_by == SCHEDULER).map(String::as_str),
-        traceparent: run.traceparent.as_ref().map(|trace| trace.as_str()),
+        traceparent: run.traceparent.as_ref().map(TraceParent::as_str),
     }
     .all()
 }
