@@ -21,7 +21,7 @@ fn a_folder_with_something_in_it_is_left_alone() {
     assert_eq!(fs::read_to_string(project.join("main.py")).unwrap(), "changed");
     assert_eq!(run(&["init", "load-orders", "--force"]).code, 0);
     assert_eq!(fs::read_to_string(project.join("mine.txt")).unwrap(), "mine");
-    assert!(fs::read_to_string(project.join("main.py")).unwrap().contains("haulier.run"));
+    assert!(fs::read_to_string(project.join("main.py")).unwrap().contains("from haulier import run"));
 }
 
 #[test]

@@ -18,8 +18,13 @@ impl Watch {
             if runs.is_empty() {
                 return Ok(());
             }
-            let mut judged = Vec::with_capacity(runs.len());
+            let mut judged = Vec::<JudgedRun>::with_capacity(runs.len());
             for run in &runs {
+                // What is usual may depend on runs that are judged here and not stored yet: the rest waits for them.
+                if self.histories.is_stale(run.job, self.clock.now()) && judged.iter().any(|other| other.job == run.job)
+                {
+                    break;
+                }
                 judged.push(self.judge(run).await?);
             }
             self.store.judged(judged, self.clock.now()).await?;

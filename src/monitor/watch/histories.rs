@@ -40,6 +40,11 @@ impl Default for Histories {
 }
 
 impl Histories {
+    /// Whether what is known of a job is to be read again.
+    pub(super) fn is_stale(&self, job: JobId, now: Timestamp) -> bool {
+        self.0.peek(&job).is_none_or(|known| !known.is_fresh(now))
+    }
+
     /// What is known of a job, at most a minute or a twentieth of its runs old. `None` when it is gone.
     pub(super) async fn of(
         &self,
@@ -49,8 +54,7 @@ impl Histories {
         now: Timestamp,
     ) -> Result<Option<Arc<Known>>, StoreError> {
         if let Some(known) = self.0.get(&job)
-            && now.since(known.read_at) < FRESH
-            && known.since.load(std::sync::atomic::Ordering::Relaxed) <= known.history.samples / 20
+            && known.is_fresh(now)
         {
             return Ok(Some(known));
         }
@@ -67,6 +71,11 @@ impl Histories {
 }
 
 impl Known {
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let since = self.since.load(std::sync::atomic::Ordering::Relaxed);
+        now.since(self.read_at) < FRESH && since <= self.history.samples / 20
+    }
+
     /// One more run of it has ended.
     pub(super) fn ended(&self) {
         self.since.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -15,11 +15,8 @@ from typing import Any, TextIO
 
 NONCE = os.environ.get("HAULIER_REPORT", "")
 """Marks this attempt's report lines; empty when nobody reads them."""
-MAX_OUTPUT = 256 * 1024
-"""The longest output, in bytes of compact JSON."""
-MAX_STATE = 120 * 1024
-"""The longest state, in bytes. The service takes more, but no process can be given more: the next run gets it in an
-environment variable, and Linux allows 128 KiB for one."""
+MAX_DOCUMENT = 256 * 1024
+"""The longest output and the longest state, in bytes of compact JSON."""
 MAX_DEPTH = 100
 """How deep lists and objects may be nested."""
 MAX_METRICS = 100
@@ -69,7 +66,7 @@ def check_state(state: Any) -> None:
     """
     if not isinstance(state, Mapping):
         raise ReportError(f"state is {type(state).__name__}, not a dict: report {{}} to clear it")
-    check_document("state", state, MAX_STATE)
+    check_document("state", state, MAX_DOCUMENT)
 
 
 def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -157,7 +157,7 @@ def report(
     """
     told: dict[str, Any] = {}
     if output is not _UNSET:
-        _protocol.check_document("output", output, _protocol.MAX_OUTPUT)
+        _protocol.check_document("output", output, _protocol.MAX_DOCUMENT)
         told["output"] = output
     if metrics:
         told["metrics"] = _protocol.checked_metrics(metrics)
@@ -199,15 +199,19 @@ def fail(code: str, message: str, *, retryable: bool | None = None) -> NoReturn:
 
 
 def _read(variable: str) -> dict[str, Any] | None:
-    text = os.environ.get(variable, "")
+    """A document from its variable, or from the file that another names: Linux bounds variables at 128 KiB."""
+    source, text = variable, os.environ.get(variable, "")
+    path = os.environ.get(f"{variable}_FILE")
+    if not text.strip() and path and Path(path).exists():
+        source, text = path, Path(path).read_text(encoding="utf-8")
     if not text.strip():
         return None
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise Failure(f"{variable} is not JSON ({error}): set it like {{}}", code="bad_environment") from None
+        raise Failure(f"{source} is not JSON ({error}): write it like {{}}", code="bad_environment") from None
     if not isinstance(value, dict):
-        raise Failure(f"{variable} is no JSON object: set it like {{}}", code="bad_environment")
+        raise Failure(f"{source} is no JSON object: write it like {{}}", code="bad_environment")
     return value
 
 
@@ -217,14 +221,7 @@ _reported: dict[str, Any] | None = None
 def _state() -> dict[str, Any] | None:
     if _reported is not None:
         return json.loads(json.dumps(_reported)) or None  # what a caller does to it stays with the caller
-    given = _read("HAULIER_STATE")
-    path = os.environ.get(STATE_FILE)
-    if given is None and path and Path(path).exists():
-        try:
-            given = json.loads(Path(path).read_text())
-        except ValueError:
-            raise Failure(f"{path} is not JSON: repair or remove it", code="bad_state_file", retryable=False) from None
-    return given or None
+    return _read("HAULIER_STATE") or None
 
 
 def _keep(state: dict[str, Any]) -> None:
