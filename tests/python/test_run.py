@@ -150,7 +150,7 @@ def test_a_very_long_error_is_cut(execute: Execute) -> None:
     ("call", "words"),
     [
         ("report(output='x' * 262_144)", "store it elsewhere"),
-        ("report(state={'a': 'x' * 130_000})", "store it elsewhere"),
+        ("report(state={'a': 'x' * 262_144})", "store it elsewhere"),
         ("report(state=[1])", "not a dict"),
         ("report(output={'at': __import__('datetime').date(2026, 1, 1)})", "isoformat"),
         ("report(output=float('nan'))", "NaN"),
