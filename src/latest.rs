@@ -12,10 +12,13 @@ pub struct Latest<T> {
 }
 
 impl<T: Clone> Latest<T> {
-    /// Changes the value, and wakes who waits if `change` says that it did.
-    pub fn set_if(&self, change: impl FnOnce(&mut T) -> bool) {
-        if change(&mut self.lock()) {
-            self.changed.notify_one();
+    /// Sets the value, and wakes who waits if it is another. Only one task may set.
+    pub fn update(&self, value: T)
+    where
+        T: PartialEq,
+    {
+        if *self.lock() != value {
+            self.set(value);
         }
     }
 
@@ -68,7 +71,7 @@ mod tests {
     fn what_is_set_to_the_same_wakes_nobody() {
         let latest = Latest::<u32>::default();
         let set = |value| {
-            latest.set_if(|last| std::mem::replace(last, value) != value);
+            latest.update(value);
             latest.changed().now_or_never().is_some()
         };
         assert_eq!([set(0), set(7), set(7), set(0)], [false, true, false, true]);

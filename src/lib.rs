@@ -25,6 +25,7 @@
 
 pub mod api;
 pub mod auth;
+mod background;
 pub mod callbacks;
 pub mod cli;
 pub mod client;

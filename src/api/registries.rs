@@ -111,11 +111,8 @@ impl Api {
     async fn login_for(&self, at: &InProject, spec: &JobSpec) -> Result<Option<Login>, Problem> {
         let server = server_of(&spec.image);
         let stored = self.store.registries(at.project.id).await?;
-        let fits = |stored: &&StoredRegistry| match &spec.registry {
-            Some(name) => stored.registry.name == *name,
-            None => Some(stored.registry.server.as_str()) == server,
-        };
-        let Some(stored) = stored.iter().find(fits) else { return Ok(None) };
+        let fits = stored.iter().find(|stored| stored.registry.is_for(spec.registry.as_ref(), server));
+        let Some(stored) = fits else { return Ok(None) };
         // The login is for the server it was given for, whatever the image names.
         if Some(stored.registry.server.as_str()) != server {
             return Ok(None);

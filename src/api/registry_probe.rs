@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::Problem;
 use crate::{
-    callbacks::TargetPolicy,
+    callbacks::{TargetPolicy, http_client},
     registry::{Login, is_loopback},
 };
 
@@ -69,17 +69,7 @@ impl RegistryProbe {
     /// # Errors
     /// TLS cannot be set up.
     pub(super) fn new(policy: TargetPolicy) -> Result<Self, reqwest::Error> {
-        crate::install_crypto();
-        let http = Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(LIMIT)
-            // A redirect could lead to where the first address may not.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(policy.clone())
-            .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, policy })
+        Ok(Self { http: http_client(&policy)?, policy })
     }
 
     /// Logs in.

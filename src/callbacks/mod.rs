@@ -9,19 +9,16 @@ mod target;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    task::{JoinHandle, JoinSet},
-    time::sleep,
-};
+use tokio::{sync::broadcast::Receiver, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use deliver::{http_client, in_words, signed};
 pub use target::{TargetPolicy, shown};
 
 use crate::{
+    background::Background,
     domain::Clock,
-    runner::{CachedRun, Hub},
+    runner::{CachedRun, Hub, some_run_ended},
     store::{Store, StoreError},
     vault::ProjectKeys,
 };
@@ -40,10 +37,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Delivers callbacks for as long as it lives.
 #[derive(Debug)]
-pub struct Deliverer {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
+pub struct Deliverer(Background);
 
 impl Deliverer {
     /// Begins to deliver.
@@ -57,18 +51,14 @@ impl Deliverer {
         clock: Arc<dyn Clock>,
         policy: TargetPolicy,
     ) -> anyhow::Result<Self> {
-        let stop = CancellationToken::new();
         let sender = Arc::new(Sender::new(store.clone(), keys, Arc::clone(&clock), policy)?);
         let worker = Worker { store, sender, clock, changes: hub.subscribe(), tries: JoinSet::new() };
-        Ok(Self { task: tokio::spawn(worker.run(stop.clone())), stop })
+        Ok(Self(Background::start(|stop| worker.run(stop))))
     }
 
     /// Stops; tries under way may end.
     pub async fn shutdown(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the delivery of callbacks ended badly");
-        }
+        self.0.shutdown("the delivery of callbacks").await;
     }
 }
 
@@ -118,16 +108,5 @@ impl Worker {
         };
         let most = if self.store.is_shared() { LOOK } else { HOLD };
         Ok(next.map_or(most, |next| next.min(most)))
-    }
-}
-
-async fn some_run_ended(changes: &mut Receiver<Arc<CachedRun>>) {
-    loop {
-        match changes.recv().await {
-            Ok(changed) if changed.run.life.phase.is_terminal() => return,
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
     }
 }

@@ -90,6 +90,18 @@ pub struct Registry {
     pub updated_at: Timestamp,
 }
 
+impl Registry {
+    /// Whether a job's image is pulled with this login: by the registry that the job names, else by the server that its
+    /// image names.
+    #[must_use]
+    pub fn is_for(&self, named: Option<&Name>, server: Option<&str>) -> bool {
+        match named {
+            Some(name) => self.name == *name,
+            None => Some(self.server.as_str()) == server,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 
 use crate::domain::{Run, RunId};
 
@@ -40,6 +43,18 @@ pub struct RunWatch<'h> {
     hub: &'h Hub,
     run: RunId,
     changes: watch::Receiver<Option<Arc<CachedRun>>>,
+}
+
+/// Waits until a run has ended, or may have.
+pub async fn some_run_ended(changes: &mut broadcast::Receiver<Arc<CachedRun>>) {
+    loop {
+        match changes.recv().await {
+            Ok(changed) if changed.run.life.phase.is_terminal() => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 impl Hub {

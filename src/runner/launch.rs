@@ -184,11 +184,8 @@ async fn credentials(
         return Ok(None);
     }
     let registries = shared.store.registries(project.id).await?;
-    let fits = |stored: &&crate::store::StoredRegistry| match &spec.registry {
-        Some(name) => stored.registry.name == *name,
-        None => Some(stored.registry.server.as_str()) == server,
-    };
-    let Some(stored) = registries.iter().find(fits) else {
+    let fits = registries.iter().find(|stored| stored.registry.is_for(spec.registry.as_ref(), server));
+    let Some(stored) = fits else {
         return match &spec.registry {
             Some(name) => Err(never(ErrorCode::ConfigInvalid, format!("the project has no registry {name}"))),
             None => Ok(None),

@@ -40,7 +40,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use engines::{EngineEntry, EngineStatus, Engines};
-pub use hub::{CachedRun, Hub, RunWatch};
+pub use hub::{CachedRun, Hub, RunWatch, some_run_ended};
 
 use crate::{
     domain::{AttemptId, Clock, RunId, StopCause, WaitReason},

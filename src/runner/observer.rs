@@ -125,12 +125,7 @@ impl Observer {
                         if let (Some(Ok(observation)), Some(watched)) =
                             (seen.remove(&handle.attempt), watched.get(&handle.attempt))
                         {
-                            let observation = Some(observation);
-                            watched.seen.set_if(|last| {
-                                let changed = *last != observation;
-                                *last = observation;
-                                changed
-                            });
+                            watched.seen.update(Some(observation));
                         }
                     }
                 }

@@ -103,7 +103,7 @@ pub async fn stop_with_kill(subject: &Subject) -> Verdict {
     let asked = Instant::now();
     subject.engine.stop(&handle, Duration::from_secs(2)).await.expect("it can be stopped");
     let exit = subject.end(&handle).await;
-    assert_eq!((exit.code, exit.out_of_memory), (Some(137), false));
+    assert_eq!((exit.code, exit.out_of_memory), (Some(137), false), "{exit:?}");
     assert!(asked.elapsed() >= Duration::from_millis(1900), "{:?}", asked.elapsed());
     Ok(())
 }

@@ -10,15 +10,13 @@ mod send;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    task::{JoinHandle, JoinSet},
-    time::sleep,
-};
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use send::Sender;
 
 use crate::{
+    background::Background,
     domain::Clock,
     store::{Store, StoreError},
 };
@@ -36,26 +34,19 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Sends notices for as long as it lives.
 #[derive(Debug)]
-pub struct Courier {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
+pub struct Courier(Background);
 
 impl Courier {
     /// Begins to send.
     #[must_use]
     pub fn start(store: Store, sender: Arc<Sender>, clock: Arc<dyn Clock>) -> Self {
-        let stop = CancellationToken::new();
         let worker = Worker { store, sender, clock, tries: JoinSet::new() };
-        Self { task: tokio::spawn(worker.run(stop.clone())), stop }
+        Self(Background::start(|stop| worker.run(stop)))
     }
 
     /// Stops; tries under way may end.
     pub async fn shutdown(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the sending of notices ended badly");
-        }
+        self.0.shutdown("the sending of notices").await;
     }
 }
 

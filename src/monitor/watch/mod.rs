@@ -15,13 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::broadcast::error::RecvError, task::JoinHandle, time::sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::rules::Judged;
 use crate::{
+    background::Background,
     domain::{Clock, Finding, JobId, Name, Notice, NoticeKind, NotifySpec, ProjectId, RunId},
-    runner::Runner,
+    runner::{Runner, some_run_ended},
     store::{Over, Store, StoreError},
 };
 use histories::Histories;
@@ -40,27 +41,20 @@ const KEEP: Duration = Duration::from_secs(90 * 86_400);
 
 /// Looks whether something is wrong, for as long as it lives.
 #[derive(Debug)]
-pub struct Watcher {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
+pub struct Watcher(Background);
 
 impl Watcher {
     /// Begins to look, whenever this service leads.
     #[must_use]
     pub fn start(store: Store, runner: Runner, clock: Arc<dyn Clock>, data_dir: PathBuf) -> Self {
-        let stop = CancellationToken::new();
         let watch =
             Watch { histories: Histories::default(), engines: Engines::default(), store, runner, clock, data_dir };
-        Self { task: tokio::spawn(watch.run(stop.clone())), stop }
+        Self(Background::start(|stop| watch.run(stop)))
     }
 
     /// Stops. What was not looked at yet is left to the next service.
     pub async fn shutdown(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(error = &error as &dyn std::error::Error, "watching for trouble ended badly");
-        }
+        self.0.shutdown("watching for trouble").await;
     }
 }
 
@@ -92,14 +86,7 @@ impl Watch {
                 rest = if look_at_rest { now + REST } else { rest };
             }
             let ended = async {
-                loop {
-                    match changes.recv().await {
-                        Ok(changed) if changed.run.life.phase.is_terminal() => break,
-                        Ok(_) => {}
-                        Err(RecvError::Lagged(_)) => break,
-                        Err(RecvError::Closed) => std::future::pending().await,
-                    }
-                }
+                some_run_ended(&mut changes).await;
                 sleep(GATHER).await;
             };
             let pause = match self.runner.leads() {
