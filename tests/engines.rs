@@ -130,6 +130,7 @@ fn subject(
         slow_image,
         dialect: Dialect::Shell,
         many: if name == "embedded" { 200 } else { 30 },
+        may_lose_ends: false,
         faults,
     })
 }
@@ -196,6 +197,7 @@ async fn simulated() -> Result<Subject, String> {
         slow_image: SlowImage::Named("sim/slow-pull".to_owned()),
         dialect: Dialect::Simulated,
         many: 200,
+        may_lose_ends: false,
         faults: Arc::new(SimulatedFaults(control)),
     })
 }

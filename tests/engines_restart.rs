@@ -101,6 +101,7 @@ async fn subject(daemon: &Daemon) -> Result<Subject, String> {
         slow_image: SlowImage::None(Skipped("this daemon is in a network of its own")),
         dialect: Dialect::Shell,
         many: 30,
+        may_lose_ends: false,
         faults: Arc::new(NoFaults),
     };
     for _ in 0..300 {

@@ -56,6 +56,7 @@ async fn swarm() -> Result<Subject, String> {
         slow_image: SlowImage::Proxied,
         dialect: Dialect::Shell,
         many: 20,
+        may_lose_ends: false,
         faults: Arc::new(SwarmFaults { gate, host }),
     })
 }

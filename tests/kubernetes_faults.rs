@@ -92,6 +92,7 @@ fn subject() -> Result<Subject, String> {
         slow_image: SlowImage::None(Skipped("no case here is about it")),
         dialect: Dialect::Shell,
         many: 30,
+        may_lose_ends: false,
         faults: Arc::new(contract::NoFaults),
     })
 }

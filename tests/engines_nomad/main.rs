@@ -84,6 +84,7 @@ async fn nomad() -> Result<Subject, String> {
         slow_image: SlowImage::Proxied,
         dialect: Dialect::Shell,
         many: 20,
+        may_lose_ends: false,
         faults: Arc::new(NomadFaults { gate, address, token, _server: server }),
     })
 }

@@ -73,6 +73,8 @@ pub struct Subject {
     pub dialect: Dialect,
     /// How many workloads it is given at once. 200, unless that takes it minutes.
     pub many: u8,
+    /// Whether it may lose how a workload has ended that was stopped. Then it must say so.
+    pub may_lose_ends: bool,
     /// What the test can do to it, or behind its back.
     pub faults: Arc<dyn Faults>,
 }

@@ -4,7 +4,8 @@
 //! either, for those outlive it until their result is stored.
 //!
 //! The secrets come after the job, so that they can name it as their owner and go with it whatever happens. A pod
-//! takes some hundred milliseconds before it reads them; one that is faster waits for its kubelet's next look.
+//! takes some hundred milliseconds before it reads them; one that is faster waits for its kubelet's next look. Its image
+//! may have been pulled without the login by then, which is why the first refusal of a pull is not believed.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What has become of many workloads, in two or three calls.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use super::{
     KubernetesEngine,
     client::each,
-    status::{self, Doom, Look, is_released, look, moment, observation},
+    status::{self, Doom, Look, Why, has_login, is_released, look, moment, observation},
 };
 use crate::{
     domain::{AttemptId, Clock, SystemClock, Timestamp, WaitReason, WorkloadName},
@@ -19,6 +19,9 @@ use crate::{
 
 /// Up to so many are named one by one; for more, all of ours are listed.
 const NAMED: usize = 40;
+
+/// After so long a pull was tried again, also where no event has told of it: a server keeps only so many.
+const UNTOLD: Duration = Duration::from_secs(60);
 
 /// The answer for each workload.
 pub(super) type Answers = HashMap<AttemptId, Result<Observation, EngineError>>;
@@ -61,17 +64,18 @@ impl KubernetesEngine {
     }
 
     async fn phase_of_pod(&self, pod: &Pod, now: Timestamp) -> Result<WorkloadPhase, EngineError> {
+        let events = || self.client.events(pod.metadata.uid.as_deref().unwrap_or_default());
         let doom = match look(pod, now) {
             Look::Is(phase) => return Ok(phase),
             Look::Doomed(doom) => doom,
-            Look::Starting(reason, detail) => {
-                let events = self.client.events(pod.metadata.uid.as_deref().unwrap_or_default()).await?;
-                match explain(pod, reason, detail, events) {
-                    Ok((reason, detail)) => return Ok(WorkloadPhase::Pending(reason, detail)),
-                    Err(doom) => doom,
-                }
-            }
+            Look::Starting(reason, detail) => match explain(pod, reason, detail, events().await?) {
+                Ok((reason, detail)) => return Ok(WorkloadPhase::Pending(reason, detail)),
+                Err(doom) => doom,
+            },
         };
+        if doom.why == Why::ImageUnauthorized && has_login(pod) && !is_tried_again(pod, &events().await?, now) {
+            return Ok(WorkloadPhase::Pending(WaitReason::PullingImage, doom.detail));
+        }
         // Only what can never start any more has ended; the next look sees that.
         self.client.patch_pod(pod, &doom.change()).await?;
         Ok(WorkloadPhase::Pending(WaitReason::PullingImage, doom.detail))
@@ -173,9 +177,47 @@ fn explain(
     Ok((reason, detail))
 }
 
+/// Whether the kubelet has tried the pull again, with the login: its first try may have come before the secret.
+fn is_tried_again(pod: &Pod, events: &[Event], now: Timestamp) -> bool {
+    let failures = events.iter().filter(|event| {
+        let message = event.message.as_deref().unwrap_or_default();
+        event.reason.as_deref() == Some("Failed") && message.contains("Failed to pull image")
+    });
+    let created = pod.metadata.creation_timestamp.as_ref().map_or(now, moment);
+    failures.map(|event| event.count.unwrap_or(1)).sum::<i32>() > 1 || now.since(created) > UNTOLD
+}
+
 fn latest_first(events: &mut [Event]) {
     events.sort_by_key(|event| {
         let time = event.last_timestamp.clone().map(|time| time.0);
         std::cmp::Reverse(time.or_else(|| event.event_time.clone().map(|time| time.0)))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_login_is_refused_only_when_it_was_tried() {
+        let created = "2026-11-21T14:42:33Z";
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"creationTimestamp": created}})).unwrap();
+        let failed = |count: Option<i32>, reason: &str| -> Event {
+            let text = "Failed to pull image \"i\": no basic auth credentials";
+            let event =
+                json!({"metadata": {}, "involvedObject": {}, "reason": reason, "message": text, "count": count});
+            serde_json::from_value(event).unwrap()
+        };
+        let tried = |events: &[Event], after| {
+            let created = moment(pod.metadata.creation_timestamp.as_ref().unwrap());
+            is_tried_again(&pod, events, created.plus(Duration::from_secs(after)))
+        };
+        assert!(!tried(&[], 5));
+        assert!(!tried(&[failed(Some(1), "Failed"), failed(Some(3), "BackOff")], 5));
+        assert!(tried(&[failed(Some(2), "Failed")], 15));
+        assert!(tried(&[failed(None, "Failed"), failed(None, "Failed")], 15));
+        assert!(tried(&[], 61));
+    }
 }

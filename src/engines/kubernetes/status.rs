@@ -126,6 +126,11 @@ pub(super) fn observation(pods: &[Pod], phase: WorkloadPhase) -> Observation {
     Observation { execution: execution(pods), phase }
 }
 
+/// Whether its image is pulled with a login.
+pub(super) fn has_login(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_ref()).is_some_and(|secrets| !secrets.is_empty())
+}
+
 pub(super) fn image(pod: &Pod) -> &str {
     let container = pod.spec.iter().flat_map(|spec| &spec.containers).find(|container| container.name == CONTAINER);
     container.and_then(|container| container.image.as_deref()).unwrap_or("the image")
@@ -316,7 +321,14 @@ fn failure_of_pod(pod: &Pod) -> LaunchFailure {
         return doom.failure();
     }
     if annotation(pod, STOPPED).is_some() {
-        return LaunchFailure::NeverStarted("its pod was deleted".to_owned());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        // A kubelet with much to do takes the container away before it has read how it ended, and then calls it waiting;
+        // a pod that never ran stays pending.
+        return if phase == Some("Failed") {
+            LaunchFailure::Lost("its node removed it before telling how it had ended".to_owned())
+        } else {
+            LaunchFailure::NeverStarted("its pod was deleted".to_owned())
+        };
     }
     let never = Timestamp::from_micros(i64::MAX);
     disturbance(pod, never).unwrap_or_else(|| {

@@ -133,6 +133,21 @@ fn what_somebody_deleted_has_not_succeeded() {
     assert_eq!((exit(before.clone()).code, exit(before).failure), (Some(0), None));
 }
 
+/// As a kubelet of 1.20 told it under load.
+#[test]
+fn an_end_that_the_node_has_lost_is_told_as_such() {
+    let stopped = |phase: &str| {
+        let mut of = recorded("being_created");
+        of["metadata"]["annotations"] = stopped_mark()["metadata"]["annotations"].clone();
+        of["metadata"]["deletionTimestamp"] = "2026-11-21T02:52:45Z".into();
+        of["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        of["status"]["phase"] = phase.into();
+        exit(of).failure.unwrap()
+    };
+    assert!(matches!(stopped("Failed"), LaunchFailure::Lost(_)));
+    assert!(matches!(stopped("Pending"), LaunchFailure::NeverStarted(_)));
+}
+
 #[test]
 fn disturbances_are_told_apart() {
     let with = |reason: &str, condition: Option<&str>| {
