@@ -1,14 +1,16 @@
 //! The service dies, on real containers: at every step of a launch, and at any moment. The next one finds each run's
-//! true answer, and no container was started twice.
+//! true answer, and no container was started twice. Whoever is to be called back, is.
 
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use axum::{Json, Router, http::HeaderMap};
 use bollard::{
     Docker,
     query_parameters::{ListContainersOptionsBuilder, ListServicesOptionsBuilder},
@@ -18,8 +20,9 @@ use haulier::{
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::{contract::skipped, label},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::watch};
 
 const TOKEN: &str = "a-token-for-crash-tests";
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,6 +42,8 @@ struct Serve {
     child: Child,
     client: Client,
     dir: TempDir,
+    /// Who is called back at the end of each run.
+    receiver: Option<Receiver>,
 }
 
 impl Serve {
@@ -54,9 +59,10 @@ impl Serve {
             On::Swarm => format!("[engines.swarm]\nkind = \"swarm\"\nhost = \"{}\"\n", host("SWARM")),
             On::Embedded => "[engines.embedded]\nkind = \"embedded\"\n".to_owned(),
         };
+        let config = format!("callbacks.allow = [\"127.0.0.0/8\"]\n{config}");
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
         let (child, client) = spawn(dir.path(), fail_points);
-        Some(Self { on, child, client, dir })
+        Some(Self { on, child, client, dir, receiver: None })
     }
 
     fn kill(&mut self) {
@@ -92,7 +98,9 @@ impl Serve {
     }
 
     async fn try_trigger(&self, n: i32) -> Result<Triggered, ClientError> {
-        let request: RunRequest = serde_json::from_value(json!({"env": {"N": n.to_string()}})).unwrap();
+        let env = json!({"N": n.to_string()});
+        let request = json!({"env": env, "callback_url": self.receiver.as_ref().map(Receiver::url)});
+        let request: RunRequest = serde_json::from_value(request).unwrap();
         self.client.trigger("a", &request, Some(&format!("run-{n}"))).await
     }
 
@@ -263,4 +271,68 @@ async fn is_killed_at_any_moment() {
             service.gone(run).await;
         }
     }
+}
+
+/// Somebody who is called back, and keeps the deliveries' ids and bodies.
+struct Receiver {
+    address: SocketAddr,
+    calls: watch::Receiver<Vec<(String, Value)>>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, calls) = watch::channel(Vec::new());
+        let receive = async move |headers: HeaderMap, Json(body): Json<Value>| {
+            let id = headers["webhook-id"].to_str().unwrap().to_owned();
+            sender.send_modify(|calls| calls.push((id, body)));
+        };
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(receive)).await });
+        Self { address, calls }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// The first calls, once there are so many.
+    async fn calls(&mut self, number: usize) -> Vec<(String, Value)> {
+        let arrived = self.calls.wait_for(|calls| calls.len() >= number);
+        tokio::time::timeout(PATIENCE, arrived).await.expect("it is called back").unwrap().clone()
+    }
+}
+
+/// The service dies between the end of the run and what it knows of the delivery: that is made once or more.
+async fn is_called_back_by_the_next(point: &str, deliveries: usize) {
+    let Some(mut service) = Serve::start(ENGINES[ENGINES.len() - 1], point, &format!("{point}=return")).await else {
+        return;
+    };
+    service.receiver = Some(Receiver::start().await);
+    service.apply("echo begin $N; echo end $N; exit $N", None).await;
+    // Not asked again: that would ask for a callback of its own.
+    let run = service.trigger(7).await;
+    service.died();
+    service.restart();
+    let calls = service.receiver.as_mut().unwrap().calls(deliveries).await;
+    for (id, body) in &calls {
+        assert_eq!(*id, calls[0].0, "one delivery has one id: {calls:?}");
+        assert_eq!((&body["data"]["id"], &body["data"]["state"]), (&json!(run), &json!("failed")), "{body}");
+    }
+    service.assert_true_answer(run, 7).await;
+}
+
+#[tokio::test]
+async fn calls_back_who_waits_for_a_run_that_ended_just_before_the_service() {
+    is_called_back_by_the_next("concluded", 1).await;
+}
+
+#[tokio::test]
+async fn calls_back_who_was_about_to_be_called() {
+    is_called_back_by_the_next("callback_claimed", 1).await;
+}
+
+#[tokio::test]
+async fn calls_back_again_who_may_not_have_been_called() {
+    is_called_back_by_the_next("called_back", 2).await;
 }

@@ -37,6 +37,7 @@ impl Sender {
 
     /// Tries once, and stores what came of it.
     pub(super) async fn try_once(&self, one: CallbackTry) {
+        fail::fail_point!("callback_claimed", |_| std::process::abort());
         let outcome = match self.send(&one).await {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -44,6 +45,7 @@ impl Sender {
                 CallbackOutcome::Failed { status: None, error: "the service could not make the request".to_owned() }
             }
         };
+        fail::fail_point!("called_back", |_| std::process::abort());
         let now = self.clock.now();
         let next = one.next(now, rand::random());
         match &outcome {

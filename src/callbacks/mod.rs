@@ -26,8 +26,9 @@ use deliver::Sender;
 
 /// How many are tried at once.
 const AT_ONCE: usize = 32;
-/// How long one try is nobody else's. Longer than a try takes.
-const HOLD: Duration = Duration::from_secs(120);
+/// How long one try is nobody else's: longer than it takes, and no longer than a receiver can wait for the next should
+/// the service die of this one.
+const HOLD: Duration = Duration::from_secs(45);
 /// How often is looked for what other services made due.
 const LOOK: Duration = Duration::from_secs(2);
 /// The pause after the database has failed.
