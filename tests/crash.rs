@@ -322,17 +322,17 @@ async fn is_called_back_by_the_next(point: &str, deliveries: usize) {
     service.assert_true_answer(run, 7).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_back_who_waits_for_a_run_that_ended_just_before_the_service() {
     is_called_back_by_the_next("concluded", 1).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_back_who_was_about_to_be_called() {
     is_called_back_by_the_next("callback_claimed", 1).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_back_again_who_may_not_have_been_called() {
     is_called_back_by_the_next("called_back", 2).await;
 }
