@@ -21,6 +21,7 @@ mod init;
 mod input;
 mod job;
 mod limit;
+mod local_secrets;
 mod logs;
 mod notices;
 mod openapi;

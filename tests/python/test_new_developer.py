@@ -90,10 +90,8 @@ def test_a_new_developer(
     assert "25" in said
     assert lake() == []
     after_dev = time.monotonic()
-    developer.types("secret", "set", "orders-api-token", given="t0ken-of-the-source")
-    developer.types("secret", "set", "orders-storage", given=storage)
     registry = os.environ["HAULIER_TEST_REGISTRY"]
-    said = developer.types("deploy", "--run", "--registry", registry, "--network", "host")
+    said = developer.types("deploy", "--send-secrets", "--run", "--registry", registry, "--network", "host")
     seconds = time.monotonic() - begin
     assert lake() == list(range(25))
     with capsys.disabled():

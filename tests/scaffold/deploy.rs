@@ -117,6 +117,36 @@ fn a_build_reads_its_secrets_and_keeps_none() {
     remove("buildah", &registry, &project);
 }
 
+/// What the service lacks is sent from this machine, on demand; what it has is never touched.
+#[test]
+fn secrets_are_sent_once() {
+    const TEST: &str = "secrets_are_sent_once";
+    let Some((registry, image)) = registry(TEST) else { return };
+    let (cli, project) = (service(), Project::shell(&image));
+    project.write("main.sh", "echo \"$OF_PROJECT $OF_JOB $THERE\" | tr a-z A-Z\n");
+    let secrets = "secrets: {OF_PROJECT: {from: p}, OF_JOB: {}, THERE: {from: there}}\ntimeout_seconds";
+    project.edit("haulier.yaml", "timeout_seconds", secrets);
+    assert_eq!(cli.with_input(&["secret", "set", "there"], "real-value").code, 0);
+    let path = ".haulier/secrets.env";
+    project.write(path, "OF_PROJECT=project-value\nOF_JOB=job-value\nTHERE=only-for-trying\n");
+    let args = ["deploy", "--builder", "docker", "--registry", &registry];
+    let refused = project.run(&cli, &args);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("no value of OF_JOB, OF_PROJECT (the project's secret p)"), "{refused:?}");
+    assert!(refused.stderr.contains("--send-secrets") && !refused.stderr.contains("value\n"), "{refused:?}");
+    assert_eq!(cli.json(&["secret", "list"]).as_array().map(Vec::len), Some(1), "nothing was sent");
+
+    let sent = project.run(&cli, &[&args[..], &["--send-secrets", "--run"]].concat());
+    done(&sent, "registered");
+    assert!(sent.stdout.contains("PROJECT-VALUE JOB-VALUE REAL-VALUE"), "{sent:?}");
+    assert!(!sent.stderr.contains("project-value") && !sent.stderr.contains("job-value"), "{sent:?}");
+    // They are there now, and stay when other values are here.
+    project.write(path, "OF_PROJECT=other\nOF_JOB=other\nTHERE=other\n");
+    let again = project.run(&cli, &[&args[..], &["--send-secrets", "--run"]].concat());
+    done(&again, "unchanged");
+    assert!(again.stdout.contains("PROJECT-VALUE JOB-VALUE REAL-VALUE"), "{again:?}");
+}
+
 #[test]
 fn what_stands_against_it_is_told_before_anything_is_built() {
     const TEST: &str = "what_stands_against_it_is_told_before_anything_is_built";
@@ -134,7 +164,8 @@ fn what_stands_against_it_is_told_before_anything_is_built() {
     assert_eq!(away.code, 69, "{away:?}");
     // What the service refuses.
     project.edit("haulier.yaml", "timeout_seconds", "secrets: {KEY: {from: nowhere}}\ntimeout_seconds");
-    refused(&["--registry", &registry], 1, "the project has no secret nowhere");
+    refused(&["--registry", &registry], 2, "no value of KEY (the project's secret nowhere): set each");
+    refused(&["--registry", &registry, "--send-secrets"], 2, "secrets.env must have a value of each");
     project.edit("haulier.yaml", "secrets: {KEY: {from: nowhere}}\n", "");
     // Somebody else's job.
     cli.apply(&serde_json::json!({"name": project.name(), "image": "example.com/other:1"}));

@@ -6,6 +6,7 @@ mod dockerfile;
 mod layer;
 mod login;
 mod publish;
+mod secrets;
 mod target;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::{
 
 pub(super) use content::base_image;
 use publish::Published;
+use secrets::ToSend;
 use target::Target;
 
 #[derive(Debug, Args)]
@@ -55,6 +57,10 @@ pub(super) struct DeployArgs {
     #[arg(long, value_name = "MB", default_value_t = 2000)]
     max_image_mb: u64,
 
+    /// Give the service, from .haulier/secrets.env, the values of secrets that it does not have yet
+    #[arg(long)]
+    send_secrets: bool,
+
     /// Replace a job of the same name that was made from another image
     #[arg(short, long)]
     yes: bool,
@@ -69,29 +75,33 @@ pub(super) struct DeployArgs {
 
 pub(super) async fn run(context: &Context, args: DeployArgs) -> anyhow::Result<u8> {
     let out = context.out;
-    let Workspace { dir, spec } = Workspace::open(&args.dir)?;
+    let workspace = Workspace::open(&args.dir)?;
+    let Workspace { dir, spec } = &workspace;
     if !dir.join("Dockerfile").is_file() {
         let told = format!("{} has no Dockerfile: `haulier init` makes one that you can copy", dir.display());
         return Err(Usage(told).into());
     }
     let client = context.client()?;
     // Before anything is built: the token works, the name is not another's, and the service would take the job.
-    let present = present(&client, &spec).await?;
-    let target = Target::choose(&client, &spec, args.registry.as_deref()).await?;
+    let present = present(&client, spec).await?;
+    let target = Target::choose(&client, spec, args.registry.as_deref()).await?;
     may_replace(present.as_ref(), &target, &args)?;
     let some_digest = format!("{}@sha256:{}", target.repository, "0".repeat(64));
-    client.dry_run(&JobSpec { image: some_digest, ..spec.clone() }).await.context("the service refuses the job")?;
+    let to_send = ToSend::find(&client, &workspace, present.as_ref(), args.send_secrets).await?;
+    let trial = to_send.with_all(JobSpec { image: some_digest, ..spec.clone() });
+    client.dry_run(&trial).await.context("the service refuses the job")?;
 
-    let published = publish::publish(&dir, &target, &args, out).await?;
+    let published = publish::publish(dir, &target, &args, out).await?;
     target.warn_without_login(out);
-    let job = apply(&client, &spec, &published, present.as_ref(), out).await?;
+    let spec = to_send.send(&client, spec.clone(), out).await?;
+    let job = apply(&client, spec, &published, present.as_ref(), out).await?;
     snippets(context, &job);
     if !args.run {
         return Ok(exit::OK);
     }
     let request =
         RunRequest { source: [("kind".to_owned(), "cli".to_owned())].into_iter().collect(), ..RunRequest::default() };
-    let run = client.trigger(&spec.name, &request, None).await?.run;
+    let run = client.trigger(&job.spec.name, &request, None).await?.run;
     follow::to_the_end(&client, out, run, follow::How::Follow).await
 }
 
@@ -118,12 +128,12 @@ fn may_replace(present: Option<&JobView>, target: &Target, args: &DeployArgs) ->
 
 async fn apply(
     client: &Client,
-    spec: &JobSpec,
+    spec: JobSpec,
     published: &Published,
     present: Option<&JobView>,
     out: Output,
 ) -> anyhow::Result<JobView> {
-    let spec = JobSpec { image: published.pinned.clone(), ..spec.clone() };
+    let spec = JobSpec { image: published.pinned.clone(), ..spec };
     let (job, created) = client.apply_job(&spec).await?;
     let what = match present {
         _ if created => "registered",

@@ -15,13 +15,10 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::{
-    cli::{exit::Usage, output::Output, workspace::Workspace},
+    cli::{exit::Usage, local_secrets, output::Output, workspace::Workspace},
     domain::{Given, GivenAs, JobSpec, RunId, SecretDelivery},
     logs::Redactor,
 };
-
-/// The file with the values of secrets, below [`Workspace::local`].
-const SECRETS: &str = "secrets.env";
 
 /// Made once, used for every slice.
 pub(super) struct Injection {
@@ -48,14 +45,8 @@ impl Injection {
     /// # Errors
     /// Values are missing: all of them are named.
     pub(super) fn new(workspace: &Workspace, out: Output) -> anyhow::Result<Self> {
-        let path = workspace.local().join(SECRETS);
-        let known = read_secrets(&path)?;
-        if path.exists() && !is_ignored(workspace, &path) {
-            Output::important(format_args!(
-                "warning: git does not ignore {}: add .haulier/ to .gitignore",
-                path.display()
-            ));
-        }
+        let path = local_secrets::path(workspace);
+        let known = local_secrets::read(workspace)?;
         let mut secrets = BTreeMap::new();
         let mut missing = Vec::new();
         for (name, secret) in &workspace.spec.secrets {
@@ -201,59 +192,4 @@ fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| fs::File::options().write(true).create_new(true).mode(mode).open(path)?.write_all(content));
     written.with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// Lines of `NAME=value`; quotes around a value are left out. What is wrong is told without the line, which has a
-/// secret in it.
-fn read_secrets(path: &Path) -> anyhow::Result<BTreeMap<String, SecretString>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(Usage(format!("{} cannot be read: {error}", path.display())).into()),
-    };
-    let mut secrets = BTreeMap::new();
-    for (number, line) in text.lines().map(str::trim).enumerate() {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
-            return Err(Usage(format!("{}, line {}: write NAME=value", path.display(), number + 1)).into());
-        };
-        let name = name.trim().trim_start_matches("export ").trim_start();
-        secrets.insert(name.to_owned(), SecretString::from(unquoted(value.trim())));
-    }
-    Ok(secrets)
-}
-
-fn unquoted(value: &str) -> &str {
-    let inner = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    inner('"').or_else(|| inner('\'')).unwrap_or(value)
-}
-
-/// Whether git leaves the file alone; also where there is no git at all.
-fn is_ignored(workspace: &Workspace, path: &Path) -> bool {
-    let relative = path.strip_prefix(&workspace.dir).unwrap_or(path);
-    let mut git = std::process::Command::new("git");
-    let asked = git.arg("check-ignore").arg("--quiet").arg(relative).current_dir(&workspace.dir).output();
-    // 1 = it does not ignore it; anything else is no answer.
-    asked.map_or(true, |answer| answer.status.code() != Some(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_read_as_people_write_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(SECRETS);
-        fs::write(&path, "# comment\n\nA=plain=with#all $signs\nexport B=\"quoted \"\n C = 'it''s'\n").unwrap();
-        let secrets = read_secrets(&path).unwrap();
-        let values: Vec<_> = secrets.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
-        assert_eq!(values, [("A", "plain=with#all $signs"), ("B", "quoted "), ("C", "it''s")]);
-        fs::write(&path, "A=1\nhunter2\n").unwrap();
-        let error = read_secrets(&path).unwrap_err().to_string();
-        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
-        assert!(read_secrets(&dir.path().join("none")).unwrap().is_empty());
-    }
 }
