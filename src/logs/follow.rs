@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Assembler, Line, LineRedactor, LogError, LogRecord, Piece, Redactor, ReplaySkip, ReportPrefix, RunLogWriter,
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{AttemptId, Reports},
-    engines::{EngineError, LogSource, LogStream},
+    engines::{EngineError, LogFrame, LogSource, LogStream},
     latest::Latest,
 };
 
@@ -34,15 +33,39 @@ pub struct Collect {
     /// The nonce of the attempt's report lines.
     pub nonce: String,
     /// Masks the attempt's secrets.
-    pub redactor: Arc<Redactor>,
-    /// The run's log.
-    pub writer: RunLogWriter,
+    pub redactor: Redactor,
+    /// What is told, and what is heard, while the output is followed.
+    pub shared: Arc<Collecting>,
+}
+
+/// What a following shares with the one who waits for it.
+#[derive(Debug, Default)]
+pub struct Collecting {
     /// Where to tell what was reported. Replaced as a whole: a replay begins anew.
-    pub reports: Arc<Latest<Told>>,
-    /// The workload has ended. Until then, an end of its output is no end.
-    pub ended: CancellationToken,
-    /// Ends the work early.
-    pub stop: CancellationToken,
+    pub reports: Latest<Told>,
+    /// How far the workload is.
+    pub stage: Latest<Stage>,
+}
+
+/// How far the workload is whose output is followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It may run: an end of its output is no end.
+    #[default]
+    Running,
+    /// It has ended: what comes now is the rest.
+    Ended,
+    /// Nobody wants its output any more.
+    Stopped,
+}
+
+impl Collecting {
+    /// Waits until it is as far. Only one task may wait.
+    pub async fn reached(&self, stage: Stage) {
+        while self.stage.get() < stage {
+            self.stage.changed().await;
+        }
+    }
 }
 
 /// Why the following ended.
@@ -69,28 +92,30 @@ pub struct Collected {
 
 /// Follows an attempt's output until it ends, and leaves it in the run's log and in the reports.
 ///
+/// Ten thousand of these wait at once: what a wait does not need is boxed, or made when it is needed.
+///
 /// What is in the log from an earlier following of the same attempt is not added again. Lines are in the log, for
 /// followers to see, within some 50 ms of their arrival.
-pub async fn collect(mut frames: LogStream, with: Collect) -> Collected {
-    let (stop, ended) = (&with.stop, &with.ended);
+pub async fn collect(mut frames: LogStream, with: &Collect, writer: &RunLogWriter) -> Collected {
     let mut assembler = Assembler::new(ReportPrefix::new(&with.nonce));
-    let mut sink = Sink::new(&with);
+    let mut sink = Sink::new(with, writer);
     let end = loop {
-        let frame = tokio::select! {
-            biased;
-            () = stop.cancelled() => break CollectEnd::Stopped,
-            () = sink.due() => { Box::pin(sink.flush()).await; continue }
-            frame = frames.next() => frame,
+        let next = match sink.due {
+            None => next(&mut frames, &with.shared).await,
+            Some(at) if at <= Instant::now() => Next::Due,
+            Some(at) => Box::pin(timeout_at(at, next(&mut frames, &with.shared))).await.unwrap_or(Next::Due),
         };
-        match frame {
-            Some(Ok(frame)) => assembler.push(&frame, |line| sink.take(line)),
-            Some(Err(error)) => break CollectEnd::Broken(error),
+        match next {
+            Next::Stopped => break CollectEnd::Stopped,
+            Next::Due => Box::pin(sink.flush()).await,
+            Next::Frame(Ok(frame)) => assembler.push(&frame, |line| sink.take(line)),
+            Next::Frame(Err(error)) => break CollectEnd::Broken(error),
             // Only a true end completes the last line: otherwise its rest comes with the replay.
-            None if Box::pin(timeout(SHORTLY, ended.cancelled())).await.is_ok() => {
+            Next::End if Box::pin(timeout(SHORTLY, with.shared.reached(Stage::Ended))).await.is_ok() => {
                 assembler.finish(|line| sink.take(line));
                 break CollectEnd::Complete;
             }
-            None => break CollectEnd::TooEarly,
+            Next::End => break CollectEnd::TooEarly,
         }
         if sink.waiting >= FLUSH_AT {
             Box::pin(sink.flush()).await;
@@ -100,9 +125,27 @@ pub async fn collect(mut frames: LogStream, with: Collect) -> Collected {
     Collected { end, unwritten: sink.unwritten }
 }
 
+/// What comes next.
+enum Next {
+    Frame(Result<LogFrame, EngineError>),
+    End,
+    /// What waits in memory has waited long enough.
+    Due,
+    Stopped,
+}
+
+async fn next(frames: &mut LogStream, shared: &Collecting) -> Next {
+    tokio::select! {
+        biased;
+        () = shared.reached(Stage::Stopped) => Next::Stopped,
+        frame = frames.next() => frame.map_or(Next::End, Next::Frame),
+    }
+}
+
 /// Where lines go.
 struct Sink<'w> {
     with: &'w Collect,
+    writer: &'w RunLogWriter,
     skip: ReplaySkip,
     stdout: LineRedactor,
     stderr: LineRedactor,
@@ -117,10 +160,11 @@ struct Sink<'w> {
 }
 
 impl<'w> Sink<'w> {
-    fn new(with: &'w Collect) -> Self {
-        let skip = ReplaySkip::new(with.writer.resume_point(with.attempt.number));
+    fn new(with: &'w Collect, writer: &'w RunLogWriter) -> Self {
+        let skip = ReplaySkip::new(writer.resume_point(with.attempt.number));
         Self {
             with,
+            writer,
             skip,
             stdout: LineRedactor::default(),
             stderr: LineRedactor::default(),
@@ -159,15 +203,7 @@ impl<'w> Sink<'w> {
         let text = line.piece(&self.with.redactor, text, !partial);
         if !self.skip.skips(time) {
             let attempt = self.with.attempt.number;
-            self.waiting = self.with.writer.append(&LogRecord { time, stream: source.into(), attempt, text, partial });
-        }
-    }
-
-    /// Waits until something has waited long enough; for ever when nothing waits.
-    async fn due(&self) {
-        match self.due {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
+            self.waiting = self.writer.append(&LogRecord { time, stream: source.into(), attempt, text, partial });
         }
     }
 
@@ -175,13 +211,13 @@ impl<'w> Sink<'w> {
         self.due = None;
         if self.untold {
             self.untold = false;
-            self.with.reports.set(self.reports.clone());
+            self.with.shared.reports.set(self.reports.clone());
         }
         if self.waiting == 0 {
             return;
         }
         self.waiting = 0;
-        match self.with.writer.flush().await {
+        match self.writer.flush().await {
             Ok(()) => self.unwritten = None,
             Err(error) => {
                 // Told once for a series of failures, not once a batch.

@@ -10,7 +10,7 @@ mod store;
 
 pub use assemble::{Assembler, Line, Piece};
 pub use error::LogError;
-pub use follow::{Collect, CollectEnd, Collected, Told, collect};
+pub use follow::{Collect, CollectEnd, Collected, Collecting, Stage, Told, collect};
 pub use protocol::{REPORT_TOO_LONG, ReportPrefix, take as take_report};
 pub use record::{LogChannel, LogRecord, ReplaySkip, ResumePoint};
 pub use redact::{LineRedactor, MASK, Redactor};

@@ -5,15 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{Attempt, LogSummary, Reports},
     engines::{Engine, Handle},
-    latest::Latest,
-    logs::{Collect, CollectEnd, LogStore, Redactor, RunLogWriter, Told, collect},
+    logs::{Collect, CollectEnd, Collecting, LogStore, Redactor, RunLogWriter, Stage, Told, collect},
 };
 
 /// Pause before output that broke off is read again.
@@ -26,26 +24,20 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Collects the output of one attempt in the background.
 #[derive(Debug)]
 pub(super) struct Collector {
-    reports: Arc<Latest<Told>>,
-    /// The workload has ended: what comes now is the rest.
-    ended: CancellationToken,
-    stop: CancellationToken,
+    shared: Arc<Collecting>,
     task: JoinHandle<LogSummary>,
     /// What was told last.
     told: Told,
-    untold: bool,
     tell_at: Instant,
+    /// Whether there is something to tell at [`Collector::tell_at`].
+    untold: bool,
 }
 
 struct Task {
     logs: LogStore,
     engine: Arc<dyn Engine>,
     handle: Handle,
-    nonce: String,
-    redactor: Arc<Redactor>,
-    reports: Arc<Latest<Told>>,
-    ended: CancellationToken,
-    stop: CancellationToken,
+    with: Collect,
 }
 
 impl Collector {
@@ -56,66 +48,66 @@ impl Collector {
         attempt: &Attempt,
         secrets: &[SecretString],
     ) -> Self {
-        let reports = Arc::<Latest<_>>::default();
-        let (ended, stop) = (CancellationToken::new(), CancellationToken::new());
-        let task = Task {
-            logs: logs.clone(),
-            engine: Arc::clone(engine),
-            handle: handle.clone(),
+        let shared = Arc::<Collecting>::default();
+        let with = Collect {
+            attempt: attempt.id,
             nonce: attempt.nonce.clone(),
-            redactor: Arc::new(Redactor::new(secrets.iter())),
-            reports: Arc::clone(&reports),
-            ended: ended.clone(),
-            stop: stop.clone(),
+            redactor: Redactor::new(secrets.iter()),
+            shared: Arc::clone(&shared),
         };
-        let task = tokio::spawn(task.run());
-        Self { reports, ended, stop, task, told: None, untold: false, tell_at: Instant::now() }
+        let task = Task { logs: logs.clone(), engine: Arc::clone(engine), handle: handle.clone(), with };
+        let task = tokio::spawn(Box::new(task).run());
+        Self { shared, task, told: None, tell_at: Instant::now(), untold: false }
     }
 
-    /// Waits until there is progress or a metric to tell, at most one a second.
-    pub(super) async fn reported(&mut self) -> Arc<Reports> {
-        loop {
-            if !self.untold {
-                self.reports.changed().await;
-                // Kept apart from the wait below: this future may be dropped in between.
-                self.untold = true;
-            }
-            sleep_until(self.tell_at).await;
-            self.untold = false;
-            let Some(reports) = self.reports.get() else { continue };
-            let told = self.told.as_deref().map(|told| (&told.metrics, told.progress.as_ref()));
-            if told.unwrap_or((&BTreeMap::new(), None)) != (&reports.metrics, reports.progress.as_ref()) {
-                self.tell_at = Instant::now() + TELL_EVERY;
-                self.told = Some(Arc::clone(&reports));
-                return reports;
-            }
+    /// When there is something to tell: at most once a second.
+    pub(super) fn tell_at(&self) -> Option<Instant> {
+        self.untold.then_some(self.tell_at)
+    }
+
+    /// Waits until something is reported, after which there may be something to tell.
+    pub(super) async fn reported(&mut self) {
+        self.shared.reports.changed().await;
+        self.untold = true;
+    }
+
+    /// New progress or metrics.
+    pub(super) fn take_untold(&mut self) -> Option<Arc<Reports>> {
+        self.untold = false;
+        let reports = self.shared.reports.get()?;
+        let told = self.told.as_deref().map(|told| (&told.metrics, told.progress.as_ref()));
+        if told.unwrap_or((&BTreeMap::new(), None)) == (&reports.metrics, reports.progress.as_ref()) {
+            return None;
         }
+        self.tell_at = Instant::now() + TELL_EVERY;
+        self.told = Some(Arc::clone(&reports));
+        Some(reports)
     }
 
     /// The workload has ended: takes the rest of its output, for as long as `drain` at the most.
     pub(super) async fn finish(&mut self, drain: Duration) -> (Arc<Reports>, LogSummary) {
-        self.ended.cancel();
+        self.shared.stage.set(Stage::Ended);
         let log = match timeout(drain, &mut self.task).await {
             Ok(log) => log,
             Err(_) => {
-                self.stop.cancel();
+                self.shared.stage.set(Stage::Stopped);
                 (&mut self.task).await.map(|log| LogSummary { complete: false, ..log })
             }
         };
         let log = log.unwrap_or_default();
-        (self.reports.get().unwrap_or_default(), log)
+        (self.shared.reports.get().unwrap_or_default(), log)
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.shared.stage.set(Stage::Stopped);
     }
 }
 
 impl Task {
-    async fn run(self) -> LogSummary {
-        let Some(writer) = self.writer().await else { return LogSummary::default() };
+    async fn run(self: Box<Self>) -> LogSummary {
+        let Some(writer) = Box::pin(self.writer()).await else { return LogSummary::default() };
         let complete = self.follow(&writer).await;
         let stats = writer.stats();
         LogSummary { bytes: stats.bytes, complete, truncated: stats.truncated }
@@ -129,10 +121,10 @@ impl Task {
                 Ok(writer) => return Some(writer),
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the log cannot be opened"),
             }
-            tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+            if timeout(pause, self.with.shared.reached(Stage::Stopped)).await.is_ok() {
+                return None;
             }
+            pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
 
@@ -140,18 +132,9 @@ impl Task {
     async fn follow(&self, writer: &RunLogWriter) -> bool {
         let mut tries_after_end = 0;
         loop {
-            let was_ended = self.ended.is_cancelled();
+            let was_ended = self.with.shared.stage.get() >= Stage::Ended;
             tries_after_end += u32::from(was_ended);
-            let with = Collect {
-                attempt: self.handle.attempt,
-                nonce: self.nonce.clone(),
-                redactor: Arc::clone(&self.redactor),
-                writer: writer.clone(),
-                reports: Arc::clone(&self.reports),
-                ended: self.ended.clone(),
-                stop: self.stop.clone(),
-            };
-            let collected = collect(self.engine.logs(&self.handle), with).await;
+            let collected = collect(self.engine.logs(&self.handle), &self.with, writer).await;
             let written = collected.unwritten.is_none();
             match collected.end {
                 CollectEnd::Stopped => return false,
@@ -164,9 +147,8 @@ impl Task {
             if tries_after_end >= TRIES_AFTER_END {
                 return false;
             }
-            tokio::select! {
-                () = self.stop.cancelled() => return false,
-                () = sleep(PAUSE) => {}
+            if Box::pin(timeout(PAUSE, self.with.shared.reached(Stage::Stopped))).await.is_ok() {
+                return false;
             }
         }
     }

@@ -61,7 +61,7 @@ async fn begin<'s>(
     id: AttemptId,
     engine: &str,
     stop: CancellationToken,
-) -> Option<(Following<'s>, tracing::Span)> {
+) -> Option<(Box<Following<'s>>, tracing::Span)> {
     let plan = persist(|| shared.store.launch_plan(id)).await?;
     shared.hub.publish(plan.run.clone());
     if plan.attempt.phase == AttemptPhase::Intended {
@@ -87,7 +87,7 @@ struct Drive<'s> {
 }
 
 impl<'s> Drive<'s> {
-    async fn run(self) -> Option<Following<'s>> {
+    async fn run(self) -> Option<Box<Following<'s>>> {
         let attempt = &self.plan.attempt;
         let prepared = match self.prepare().await {
             Ok(prepared) => prepared,
@@ -127,7 +127,7 @@ impl<'s> Drive<'s> {
         if !resumed {
             self.shared.metrics.started(attempt, started_at);
         }
-        Some(Following {
+        Some(Box::new(Following {
             shared: self.shared,
             entry: self.entry,
             collector: Collector::start(&self.shared.logs, &self.entry.engine, &handle, attempt, &prepared.secrets),
@@ -140,11 +140,11 @@ impl<'s> Drive<'s> {
             kill_grace: Duration::from_secs(u64::from(self.plan.revision.spec.kill_grace_seconds)),
             execution: attempt.execution.clone(),
             stop: self.stop,
-        })
+        }))
     }
 
     /// It never ran.
-    async fn ends(&self, end: &AttemptEnd) -> Option<Following<'s>> {
+    async fn ends(&self, end: &AttemptEnd) -> Option<Box<Following<'s>>> {
         conclude(self.shared, self.plan.attempt.id, end, &Reports::default(), self.plan.run.log).await;
         None
     }

@@ -70,6 +70,9 @@ impl Following<'_> {
                 (None, stop_at) => stop_at.map_or(self.deadline, |at| at.min(self.deadline)),
                 (Some(_), stop_at) => stop_at.unwrap_or(self.deadline),
             };
+            // One timer for all: each has its price in every live run.
+            let wake_at = self.collector.tell_at().map_or(due, |at| at.min(due));
+            let nothing_to_tell = self.collector.tell_at().is_none();
             tokio::select! {
                 () = self.watch.seen.changed() => {
                     let Some(seen) = self.watch.seen.get() else { continue };
@@ -86,8 +89,16 @@ impl Following<'_> {
                     }
                 }
                 () = self.stop.cancelled(), if stop_at.is_none() => stop_at = Some(Instant::now()),
-                () = sleep_until(due) => {
+                () = sleep_until(wake_at) => {
                     let now = Instant::now();
+                    if self.collector.tell_at().is_some_and(|at| at <= now)
+                        && let Some(reports) = self.collector.take_untold()
+                    {
+                        Box::pin(self.tell_progress(&reports)).await;
+                    }
+                    if now < due {
+                        continue;
+                    }
                     if now >= self.deadline {
                         timed_out = Some(self.timeout_seconds);
                     }
@@ -96,7 +107,7 @@ impl Following<'_> {
                         stop_at = Some(Instant::now() + STOP_AGAIN);
                     }
                 }
-                reports = self.collector.reported() => Box::pin(self.tell_progress(&reports)).await,
+                () = self.collector.reported(), if nothing_to_tell => {}
             }
         }
     }

@@ -60,6 +60,8 @@ impl SimulatedControl {
     /// Makes every call fail as unreachable, and breaks the streams; or lets calls through again.
     pub fn set_reachable(&self, reachable: bool) {
         self.0.reachable.send_replace(reachable);
+        // Who follows an output finds out.
+        self.world().wake_all();
     }
 
     /// The next `count` launches happen, but their answer is lost on the way.

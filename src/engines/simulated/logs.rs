@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use tokio::{
     sync::futures::OwnedNotified,
-    time::{Instant, sleep_until},
+    time::{Instant, timeout_at},
 };
 
 use super::control::SimulatedControl;
@@ -30,23 +30,15 @@ pub(super) fn follow(control: SimulatedControl, id: String) -> LogStream {
 
 async fn next(control: &SimulatedControl, id: &str, read: usize) -> Result<Option<LogFrame>, EngineError> {
     loop {
+        let next = look(control, id, read);
+        // Looked at first: who makes it unreachable after this wakes what waits.
         control.reach("read the output")?;
-        match look(control, id, read) {
+        match next {
             Next::Frame(frame) => return Ok(Some(frame)),
             Next::End => return Ok(None),
-            Next::Wait(until, moved) => {
-                let mut reachable = control.reachable();
-                let time = async {
-                    match until {
-                        Some(until) => sleep_until(until).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = time => {}
-                    () = moved => {}
-                    _ = reachable.wait_for(|reachable| !reachable) => {}
-                }
+            Next::Wait(None, moved) => moved.await,
+            Next::Wait(Some(until), moved) => {
+                let _ = Box::pin(timeout_at(until, moved)).await;
             }
         }
     }

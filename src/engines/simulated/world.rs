@@ -28,7 +28,7 @@ pub(super) struct Workload {
     /// `None`: never, by itself.
     pub(super) ends: Option<Instant>,
     exit: Exit,
-    /// Told when `ends` has been moved.
+    /// Told when `ends` has been moved, or nobody reaches the engine any more.
     pub(super) moved: Arc<Notify>,
 }
 
@@ -59,7 +59,8 @@ impl Workload {
 #[derive(Debug)]
 pub(super) struct World {
     began: (Instant, Timestamp),
-    workloads: HashMap<String, Workload>,
+    /// Boxed, for a map that grows has twice its room.
+    workloads: HashMap<String, Box<Workload>>,
     starts: HashMap<String, u32>,
     /// The ends to come, soonest first. Entries whose workload has gone or ends at another time mean nothing.
     pub(super) ends: BinaryHeap<Reverse<(Instant, AttemptId)>>,
@@ -108,7 +109,7 @@ impl World {
         *self.starts.entry(id.clone()).or_default() += 1;
         let (owner, attempt, exit) = (spec.owner, spec.attempt, script.exit.clone());
         let workload = Workload { owner, attempt, script, started, ends, exit, moved: Arc::default() };
-        self.workloads.insert(id.clone(), workload);
+        self.workloads.insert(id.clone(), Box::new(workload));
         Ok(Handle { attempt, id })
     }
 
@@ -140,7 +141,12 @@ impl World {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Workload> {
-        self.workloads.get(id)
+        self.workloads.get(id).map(Box::as_ref)
+    }
+
+    /// Wakes all who follow an output.
+    pub(super) fn wake_all(&self) {
+        self.workloads.values().for_each(|workload| workload.moved.notify_waiters());
     }
 
     /// Moves a workload's end.

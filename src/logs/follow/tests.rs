@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use futures::stream;
+use futures::{Stream, stream};
 use secrecy::SecretString;
 
 use super::*;
@@ -13,40 +13,31 @@ struct Fixture {
     store: LogStore,
     _dir: tempfile::TempDir,
     attempt: AttemptId,
-    reports: Arc<Latest<Told>>,
-    ended: CancellationToken,
-    stop: CancellationToken,
+    shared: Arc<Collecting>,
 }
 
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = LogStore::open(dir.path(), LogLimits::default()).unwrap();
-    let reports = Arc::default();
+    let shared = Arc::<Collecting>::default();
+    shared.stage.set(Stage::Ended);
     let attempt = AttemptId { run: RunId::generate(), number: 1 };
-    Fixture { store, _dir: dir, attempt, reports, ended: ended(), stop: CancellationToken::new() }
-}
-
-fn ended() -> CancellationToken {
-    let ended = CancellationToken::new();
-    ended.cancel();
-    ended
+    Fixture { store, _dir: dir, attempt, shared }
 }
 
 impl Fixture {
-    async fn with(&self) -> Collect {
-        Collect {
+    async fn collect(&self, frames: impl Stream<Item = Result<LogFrame, EngineError>> + Send + 'static) -> Collected {
+        let with = Collect {
             attempt: self.attempt,
             nonce: "n1".into(),
-            redactor: Arc::new(Redactor::new([SecretString::from("hunter2")].iter())),
-            writer: self.store.writer(self.attempt.run).await.unwrap(),
-            reports: Arc::clone(&self.reports),
-            ended: self.ended.clone(),
-            stop: self.stop.clone(),
-        }
+            redactor: Redactor::new([SecretString::from("hunter2")].iter()),
+            shared: Arc::clone(&self.shared),
+        };
+        collect(Box::pin(frames), &with, &self.store.writer(self.attempt.run).await.unwrap()).await
     }
 
     fn reported(&self) -> Arc<Reports> {
-        self.reports.get().expect("something was reported")
+        self.shared.reports.get().expect("something was reported")
     }
 
     async fn texts(&self) -> Vec<String> {
@@ -73,7 +64,7 @@ async fn output_becomes_log_and_reports() {
         frame(2, "ter2\n::haulier:n1:{\"metrics\": {\"rows\": 3}}\n"),
         frame(3, "::haulier:n1:{\"outcome\": \"continue\"}\n::haulier:n2:{}\nend"),
     ]);
-    let collected = collect(Box::pin(frames), f.with().await).await;
+    let collected = f.collect(frames).await;
     assert!(matches!(collected, Collected { end: CollectEnd::Complete, unwritten: None }));
     assert_eq!(f.texts().await, ["start with ***", "::haulier:n2:{}", "end"]);
     let reports = f.reported();
@@ -86,7 +77,7 @@ async fn output_becomes_log_and_reports() {
 async fn a_bad_report_is_told_and_taken_out() {
     let f = fixture();
     let frames = stream::iter([frame(1, "::haulier:n1:{hunter2\n::haulier:n1:{\"output\": 1}\n")]);
-    collect(Box::pin(frames), f.with().await).await;
+    f.collect(frames).await;
     assert!(f.reported().invalid.is_some());
     assert_eq!(f.reported().output, Some(1.into()));
     assert_eq!(f.texts().await, [""; 0]);
@@ -96,27 +87,27 @@ async fn a_bad_report_is_told_and_taken_out() {
 async fn a_replay_adds_only_what_is_new() {
     let f = fixture();
     let first = stream::iter([frame(1, "one\ntwo\n::haulier:n1:{\"output\": 1}\nthr"), Err(broken())]);
-    let collected = collect(Box::pin(first), f.with().await).await;
+    let collected = f.collect(first).await;
     assert!(matches!(collected.end, CollectEnd::Broken(_)));
     assert_eq!(f.texts().await, ["one", "two"], "an unfinished line waits for the replay");
     let replay =
         stream::iter([frame(1, "one\n"), frame(1, "two\n::haulier:n1:{\"output\": 1}\nthr"), frame(1, "ee\n")]);
-    collect(Box::pin(replay), f.with().await).await;
+    f.collect(replay).await;
     assert_eq!(f.texts().await, ["one", "two", "three"]);
     assert_eq!(f.reported().output, Some(1.into()));
 }
 
 #[tokio::test]
 async fn lines_are_seen_while_the_output_goes_on() {
-    let f = fixture();
+    let f = Arc::new(fixture());
     let mut tail = f.store.subscribe(f.attempt.run);
     let frames = stream::iter([frame(1, "one\n::haulier:n1:{\"progress\": {\"done\": 1}}\n")]).chain(stream::pending());
-    let reports = Arc::clone(&f.reports);
-    let task = tokio::spawn(collect(Box::pin(frames), f.with().await));
+    let collecting = Arc::clone(&f);
+    let task = tokio::spawn(async move { collecting.collect(frames).await });
     tail.changed().await.unwrap();
-    reports.changed().await;
+    f.shared.reports.changed().await;
     assert_eq!(f.texts().await, ["one"]);
-    f.stop.cancel();
+    f.shared.stage.set(Stage::Stopped);
     assert!(matches!(task.await.unwrap().end, CollectEnd::Stopped));
 }
 
@@ -124,7 +115,7 @@ async fn lines_are_seen_while_the_output_goes_on() {
 async fn a_secret_over_the_pieces_of_a_long_line_is_masked() {
     let f = fixture();
     let line = "x".repeat(64 * 1024 - 3) + "hunter2 and the rest\n";
-    collect(Box::pin(stream::iter([frame(1, &line)])), f.with().await).await;
+    f.collect(stream::iter([frame(1, &line)])).await;
     let texts = f.texts().await;
     assert_eq!(texts.len(), 2);
     assert_eq!(texts.concat(), "x".repeat(64 * 1024 - 3) + "*** and the rest");
