@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     api::{BASE, PROJECT_HEADER, Problem, types::*},
-    domain::{JobSpec, Name, NoticeId, RunId, RunRequest, TokenId},
+    domain::{JobSpec, Name, NoticeId, RunId, RunRequest, Timestamp, TokenId},
     logs::LogRecord,
 };
 
@@ -383,9 +383,14 @@ impl Client {
         self.json(with_cursor(self.request(Method::GET, "/secrets"), cursor)).await
     }
 
-    /// Sets a secret.
-    pub async fn set_secret(&self, name: &str, value: &SecretString) -> Result<(), ClientError> {
-        let body = SecretRequest { value: value.expose_secret().to_owned() };
+    /// Sets a secret; `expires_at`: when it stops being valid where it comes from, if that is to be told in time.
+    pub async fn set_secret(
+        &self,
+        name: &str,
+        value: &SecretString,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), ClientError> {
+        let body = SecretRequest { value: value.expose_secret().to_owned(), expires_at };
         self.send(self.request(Method::PUT, &format!("/secrets/{}", escape(name))).json(&body)).await.map(|_| ())
     }
 

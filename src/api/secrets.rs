@@ -10,7 +10,10 @@ use super::{
     types::{Page, SecretRequest, SecretView},
     views,
 };
-use crate::domain::{Name, Scope};
+use crate::{
+    domain::{Name, Scope},
+    store::StoredSecret,
+};
 
 /// The names of the project's secrets.
 #[utoipa::path(get, path = "/secrets", operation_id = "listSecrets", tag = "configuration", params(PageQuery),
@@ -24,8 +27,13 @@ pub(super) async fn list(
     let limit = views::page_size(query.limit)?;
     let after: Option<Name> = views::cursor(query.cursor.as_deref())?;
     let secrets = api.store.secrets(at.project.id, after.as_ref(), limit + 1).await?;
-    let items = secrets.into_iter().map(|(name, updated_at)| SecretView { name, updated_at }).collect();
+    let items = secrets.into_iter().map(view).collect();
     Ok(Json(views::page(items, limit, |view: &SecretView| view.name.to_string())))
+}
+
+fn view(secret: StoredSecret) -> SecretView {
+    let StoredSecret { name, updated_at, expires_at } = secret;
+    SecretView { name, updated_at, expires_at }
 }
 
 /// Sets a secret. Runs that are launched from now on get the new value.
@@ -43,9 +51,13 @@ pub(super) async fn set(
     if !(1..=64 * 1024).contains(&request.value.len()) || request.value.contains('\0') {
         return Err(Problem::invalid_field("/value", "from 1 byte to 64 KiB, without NUL"));
     }
+    let now = api.clock.now();
+    if request.expires_at.is_some_and(|end| end <= now) {
+        return Err(Problem::invalid_field("/expires_at", "lies in the past"));
+    }
     let value = SecretString::from(request.value);
     let sealed = api.keys.seal_named(at.project.id, "secrets", &name, &value).await?;
-    api.store.set_secret(at.project.id, &name, sealed, api.clock.now()).await?;
+    api.store.set_secret(at.project.id, &name, sealed, request.expires_at, now).await?;
     api.audit(&at, "secret.set", &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -275,6 +275,8 @@ pub struct SecretView {
     pub name: Name,
     /// When it was last set.
     pub updated_at: Timestamp,
+    /// When it stops being valid where it comes from, if that was told.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A secret's value.
@@ -284,6 +286,9 @@ pub struct SecretRequest {
     /// 1 byte to 64 KiB.
     #[schema(write_only)]
     pub value: String,
+    /// When it stops being valid where it comes from: it is told in time, and goes on being used.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for SecretRequest {

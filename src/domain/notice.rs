@@ -33,6 +33,8 @@ pub enum NoticeKind {
     DiskFull,
     /// A token is about to expire.
     TokenExpiring,
+    /// A secret is about to stop being valid where it comes from, or has.
+    SecretExpiring,
 }
 
 /// How bad it is.
@@ -49,7 +51,7 @@ pub enum Severity {
 
 impl NoticeKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Failed,
         Self::Failing,
         Self::Slow,
@@ -61,6 +63,7 @@ impl NoticeKind {
         Self::LimitHeld,
         Self::DiskFull,
         Self::TokenExpiring,
+        Self::SecretExpiring,
     ];
 
     /// The kind as it is stored and written.
@@ -78,6 +81,7 @@ impl NoticeKind {
             Self::LimitHeld => "limit_held",
             Self::DiskFull => "disk_full",
             Self::TokenExpiring => "token_expiring",
+            Self::SecretExpiring => "secret_expiring",
         }
     }
 
@@ -93,9 +97,13 @@ impl NoticeKind {
         match self {
             Self::Failing | Self::EngineUnreachable | Self::DiskFull => Severity::Critical,
             Self::Failed | Self::Overdue => Severity::Error,
-            Self::Slow | Self::Short | Self::FewRows | Self::Stuck | Self::LimitHeld | Self::TokenExpiring => {
-                Severity::Warning
-            }
+            Self::Slow
+            | Self::Short
+            | Self::FewRows
+            | Self::Stuck
+            | Self::LimitHeld
+            | Self::TokenExpiring
+            | Self::SecretExpiring => Severity::Warning,
         }
     }
 }
@@ -117,7 +125,7 @@ impl Severity {
 pub struct Finding {
     /// What it is.
     pub kind: NoticeKind,
-    /// What it is about: a job, an engine, a limit, a token, the disk. One notice of a kind is open for each.
+    /// What it is about: a job, an engine, a limit, a token, a secret, the disk. One notice of a kind is open for each.
     pub subject: String,
     /// The project; `None` = the whole installation.
     pub project: Option<ProjectId>,

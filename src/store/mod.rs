@@ -59,7 +59,7 @@ pub use notices::{JudgedRun, NoticeFilter, Over};
 pub use run_list::{RunFilter, RunPage};
 pub use samples::Expectation;
 pub use schedules::{DueSchedule, SCHEDULER, ScheduleState, Served};
-pub use secrets::StoredRegistry;
+pub use secrets::{StoredRegistry, StoredSecret};
 pub use session::Session;
 pub use states::StateVersion;
 pub use stops::Stopped;

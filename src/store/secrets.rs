@@ -1,7 +1,21 @@
 //! Sealed secrets and registry logins of projects.
 
-use super::{Store, StoreError, session::values};
+use super::{
+    Store, StoreError,
+    session::{Row, values},
+};
 use crate::domain::{Name, ProjectId, Registry, Timestamp};
+
+/// A secret, without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// Its name.
+    pub name: Name,
+    /// When it was last set.
+    pub updated_at: Timestamp,
+    /// When it stops being valid where it comes from, as far as that was told.
+    pub expires_at: Option<Timestamp>,
+}
 
 /// A registry with its password, sealed.
 #[derive(Debug, Clone)]
@@ -22,16 +36,17 @@ impl Store {
         project: ProjectId,
         name: &Name,
         sealed: Vec<u8>,
+        expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let name = name.to_string();
         self.write(move |session| {
             let (name, sealed) = (name.clone(), sealed.clone());
             Box::pin(async move {
-                let sql = "INSERT INTO secrets (project_id, name, value, updated_at) VALUES ($1, $2, $3, $4) \
-                           ON CONFLICT (project_id, name) DO UPDATE SET value = excluded.value, \
-                           updated_at = excluded.updated_at";
-                session.execute(sql, values![project, name, sealed, now]).await.map(|_| ())
+                let sql = "INSERT INTO secrets (project_id, name, value, updated_at, expires_at) \
+                           VALUES ($1, $2, $3, $4, $5) ON CONFLICT (project_id, name) DO UPDATE SET \
+                           value = excluded.value, updated_at = excluded.updated_at, expires_at = excluded.expires_at";
+                session.execute(sql, values![project, name, sealed, now, expires_at]).await.map(|_| ())
             })
         })
         .await
@@ -47,7 +62,7 @@ impl Store {
         row.map(|row| row.get("value")).transpose()
     }
 
-    /// The names of a project's secrets, and when each was set; those after `after`.
+    /// A project's secrets, by name; those after `after`.
     ///
     /// # Errors
     /// The database failed.
@@ -56,11 +71,23 @@ impl Store {
         project: ProjectId,
         after: Option<&Name>,
         limit: u32,
-    ) -> Result<Vec<(Name, Timestamp)>, StoreError> {
-        let sql = "SELECT name, updated_at FROM secrets WHERE project_id = $1 AND name > $2 ORDER BY name LIMIT $3";
+    ) -> Result<Vec<StoredSecret>, StoreError> {
+        let sql = "SELECT name, updated_at, expires_at FROM secrets WHERE project_id = $1 AND name > $2 \
+                   ORDER BY name LIMIT $3";
         let after = after.map_or("", |name| name.as_str());
         let rows = self.read().await?.all(sql, values![project, after, limit]).await?;
-        rows.iter().map(|row| Ok((row.word("name", |text| text.parse().ok())?, row.time("updated_at")?))).collect()
+        rows.iter().map(secret_from).collect()
+    }
+
+    /// Secrets of all projects that stop being valid before a moment, or have.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn expiring_secrets(&self, before: Timestamp) -> Result<Vec<(ProjectId, StoredSecret)>, StoreError> {
+        let sql = "SELECT project_id, name, updated_at, expires_at FROM secrets WHERE expires_at < $1 \
+                   ORDER BY expires_at LIMIT 1000";
+        let rows = self.read().await?.all(sql, values![before]).await?;
+        rows.iter().map(|row| Ok((ProjectId(row.get("project_id")?), secret_from(row)?))).collect()
     }
 
     /// Removes a project's secret; `false` when there was none.
@@ -142,4 +169,12 @@ impl Store {
         })
         .await
     }
+}
+
+fn secret_from(row: &Row) -> Result<StoredSecret, StoreError> {
+    Ok(StoredSecret {
+        name: row.word("name", |text| text.parse().ok())?,
+        updated_at: row.time("updated_at")?,
+        expires_at: row.time_opt("expires_at")?,
+    })
 }

@@ -43,7 +43,7 @@ async fn every_change_is_a_revision_that_can_be_restored() {
 #[tokio::test]
 async fn secrets_never_come_back() {
     let app = TestApp::start().await;
-    app.client.set_secret("shared", &"a-shared-secret-value".into()).await.unwrap();
+    app.client.set_secret("shared", &"a-shared-secret-value".into(), None).await.unwrap();
     let job = json!({"name": "a", "image": "sim/ok", "args": ["echo-env=OWN", "echo-env=SHARED"],
         "secrets": {"OWN": {"value": "an-own-secret-value"}, "SHARED": {"from": "shared"}}});
     let (_, created) = app.raw("POST", "/jobs", job.to_string()).await;
@@ -65,7 +65,7 @@ async fn nothing_confidential_lies_in_the_data_directory() {
     let path = dir.path().to_owned();
     let database = format!("sqlite:{}", path.join("haulier.db").display());
     let mut app = TestApp::start_on(dir, database, Default::default()).await;
-    app.client.set_secret("shared", &"very-confidential".into()).await.unwrap();
+    app.client.set_secret("shared", &"very-confidential".into(), None).await.unwrap();
     app.apply(
         json!({"name": "a", "image": "sim/ok", "args": ["echo-env=A", "echo-env=B"], "env": {"X": "very-confidential"},
         "secrets": {"A": {"value": "very-confidential"}, "B": {"from": "shared"}},

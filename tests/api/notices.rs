@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use haulier::{
     api::types::NoticeView,
-    domain::{NoticeKind, RunState},
+    domain::{Clock, NoticeKind, RunState, SystemClock, Timestamp},
 };
 use serde_json::{Value, json};
 
@@ -181,4 +181,26 @@ async fn a_channel_can_be_tested_and_is_looked_at() {
     }
     app.client.remove_channel("ops").await.unwrap();
     assert_eq!(app.client.test_channel("ops").await.unwrap_err().status(), Some(404));
+}
+
+/// What was told of a secret's end is told again in time, and after it, until there is another.
+#[tokio::test]
+async fn secrets_that_end_are_told() {
+    let mut app = TestApp::start().await;
+    let (past, soon) = (Timestamp::from_micros(1), SystemClock.now().plus(Duration::from_secs(1)));
+    let refused = app.client.set_secret("api-key", &"a-value".into(), Some(past)).await.unwrap_err();
+    assert!(refused.to_string().contains("past"), "{refused}");
+    app.client.set_secret("api-key", &"a-value".into(), Some(soon)).await.unwrap();
+    app.client.set_secret("lasting", &"a-value".into(), None).await.unwrap();
+    assert_eq!(app.client.secrets(None).await.unwrap().items[0].expires_at, Some(soon));
+    while SystemClock.now() < soon {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It looks when it starts, and then once a minute.
+    app.restart().await;
+    let told = until_open(&app, &[NoticeKind::SecretExpiring]).await.remove(0);
+    assert_eq!(told.summary, "the secret api-key is not valid any more: get a new value and set it");
+    app.client.set_secret("api-key", &"another-value".into(), None).await.unwrap();
+    app.restart().await;
+    until_open(&app, &[]).await;
 }

@@ -74,7 +74,7 @@ impl ToSend {
         for lacking in self.0 {
             match &lacking.from {
                 Some(from) => {
-                    client.set_secret(from.as_str(), &lacking.value).await?;
+                    client.set_secret(from.as_str(), &lacking.value, None).await?;
                     out.note(format_args!("the project's secret {from} is set to {} of this machine", lacking.name));
                 }
                 None => lacking.give(&mut spec),

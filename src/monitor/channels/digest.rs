@@ -119,5 +119,6 @@ const fn words(kind: NoticeKind) -> &'static str {
         NoticeKind::LimitHeld => "holds a limit very long",
         NoticeKind::DiskFull => "disk is nearly full",
         NoticeKind::TokenExpiring => "token is about to expire",
+        NoticeKind::SecretExpiring => "secret is about to expire",
     }
 }

@@ -112,6 +112,7 @@ impl Watch {
                 self.look_at_rhythms(&open, &mut seen).await?;
                 self.look_at_limits(&mut seen).await?;
                 self.look_at_tokens(&mut seen).await?;
+                self.look_at_secrets(&mut seen).await?;
                 self.look_at_disk(&mut seen);
                 self.store.forget_notices(self.clock.now().minus(KEEP)).await?;
             }

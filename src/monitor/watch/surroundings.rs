@@ -72,6 +72,28 @@ impl Watch {
         Ok(())
     }
 
+    pub(super) async fn look_at_secrets(&self, seen: &mut Seen) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for (project, secret) in self.store.expiring_secrets(now.plus(SOON)).await? {
+            let Some(expires_at) = secret.expires_at else { continue };
+            let (left, life) = (expires_at.since(now), expires_at.since(secret.updated_at));
+            if left > life / 5 {
+                continue;
+            }
+            let name = secret.name;
+            let ends = match left.is_zero() {
+                true => "is not valid any more".to_owned(),
+                false => format!("is valid for {} more", time(left.as_secs_f64())),
+            };
+            let summary = format!("the secret {name} {ends}: get a new value and set it");
+            let subject = format!("secret:{project}/{name}");
+            let finding = of_installation(NoticeKind::SecretExpiring, subject, summary, &[]);
+            seen.found.push(Finding { project: Some(project), ..finding });
+        }
+        seen.whole.push((NoticeKind::SecretExpiring, "the secret was set anew or removed"));
+        Ok(())
+    }
+
     #[cfg(target_os = "linux")]
     pub(super) fn look_at_disk(&self, seen: &mut Seen) {
         let Ok(disk) = rustix::fs::statvfs(&self.data_dir) else { return };

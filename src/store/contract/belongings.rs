@@ -3,7 +3,7 @@
 use super::fixtures::{START, Subject, after, name};
 use crate::{
     domain::{JobId, Project, ProjectId, Registry, Scope, Token, TokenId},
-    store::StoredRegistry,
+    store::{StoredRegistry, StoredSecret},
 };
 
 /// Projects are made once, found by name and id, and keep their key.
@@ -61,19 +61,26 @@ pub async fn tokens(subject: &Subject) {
 pub async fn secrets(subject: &Subject) {
     let (store, project) = (&subject.store, subject.project);
     for (secret, value) in [("b", "1"), ("a", "2"), ("c", "3"), ("b", "4")] {
-        store.set_secret(project, &name(secret), value.as_bytes().to_vec(), START).await.unwrap();
+        store.set_secret(project, &name(secret), value.as_bytes().to_vec(), None, START).await.unwrap();
     }
     assert_eq!(store.secret(project, &name("b")).await.unwrap(), Some(b"4".to_vec()));
     assert_eq!(store.secret(ProjectId::generate(), &name("b")).await.unwrap(), None);
     let page = async |after: Option<&str>, limit| {
         let page = store.secrets(project, after.map(name).as_ref(), limit).await.unwrap();
-        page.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        page.into_iter().map(|secret| secret.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(page(None, 2).await, ["a", "b"]);
     assert_eq!(page(Some("b"), 2).await, ["c"]);
     assert!(store.remove_secret(project, &name("b")).await.unwrap());
     assert!(!store.remove_secret(project, &name("b")).await.unwrap());
     assert_eq!(page(None, 9).await, ["a", "c"]);
+    store.set_secret(project, &name("a"), vec![1], Some(after(9)), after(1)).await.unwrap();
+    let expected = StoredSecret { name: name("a"), updated_at: after(1), expires_at: Some(after(9)) };
+    assert_eq!(store.secrets(project, None, 1).await.unwrap(), std::slice::from_ref(&expected));
+    assert_eq!(store.expiring_secrets(after(9)).await.unwrap(), []);
+    assert_eq!(store.expiring_secrets(after(10)).await.unwrap(), [(project, expected)]);
+    store.set_secret(project, &name("a"), vec![1], None, after(2)).await.unwrap();
+    assert_eq!(store.expiring_secrets(after(10)).await.unwrap(), []);
 }
 
 /// Registries are set, replaced, listed by name and removed.

@@ -30,7 +30,7 @@ pub async fn a_failed_write_undoes_only_its_own(subject: &Subject) {
                 }
                 _ => {
                     let secret = name(&format!("secret-{number}"));
-                    store.set_secret(project, &secret, b"sealed".to_vec(), after(1)).await.unwrap();
+                    store.set_secret(project, &secret, b"sealed".to_vec(), None, after(1)).await.unwrap();
                 }
             }
         })

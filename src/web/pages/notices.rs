@@ -76,5 +76,6 @@ pub const fn words(kind: NoticeKind) -> &'static str {
         NoticeKind::LimitHeld => "limit held very long",
         NoticeKind::DiskFull => "disk nearly full",
         NoticeKind::TokenExpiring => "token about to expire",
+        NoticeKind::SecretExpiring => "secret about to expire",
     }
 }

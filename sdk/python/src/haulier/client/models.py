@@ -97,6 +97,7 @@ class NotifySpec(BaseModel):
                         "limit_held",
                         "disk_full",
                         "token_expiring",
+                        "secret_expiring",
                     ],
                     str,
                 ]
