@@ -100,6 +100,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
             callback_targets: TargetPolicy::default(),
             registry_targets: TargetPolicy::default(),
             metrics_public: false,
+            oidc: None,
         },
     }
 }

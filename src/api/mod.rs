@@ -50,7 +50,7 @@ pub use listen::serve;
 pub use problem::Problem;
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Oidc, OidcSettings},
     callbacks::TargetPolicy,
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
@@ -86,6 +86,8 @@ pub struct ApiConfig {
     pub registry_targets: TargetPolicy,
     /// Whether anybody may read the metrics.
     pub metrics_public: bool,
+    /// How people sign in at the dashboard without a token.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// The parts of [`Api`].
@@ -130,8 +132,9 @@ impl Api {
         sender: Arc<Sender>,
         clock: Arc<dyn Clock>,
         config: ApiConfig,
-    ) -> Result<Self, reqwest::Error> {
-        let auth = Authenticator::new(store.clone(), Arc::clone(&clock));
+    ) -> anyhow::Result<Self> {
+        let oidc = config.oidc.map(|settings| Oidc::new(settings, Arc::clone(&clock))).transpose()?;
+        let auth = Authenticator::new(store.clone(), Arc::clone(&clock), oidc);
         let registry_probe = registry_probe::RegistryProbe::new(config.registry_targets)?;
         let (runs, timings, http) = (runner.metrics().clone(), store.timings().clone(), HttpMetrics::default());
         let instruments = Instruments { runs, store: timings, http: http.clone() };

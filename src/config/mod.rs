@@ -2,6 +2,7 @@
 
 mod args;
 mod callbacks;
+mod dashboard;
 mod engines;
 mod error;
 mod layers;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use args::ServeArgs;
 pub use callbacks::{CallbacksConfig, RegistriesConfig};
+pub use dashboard::DashboardConfig;
 pub use engines::{EngineConfig, EngineKind, EnginesConfig};
 pub use error::{ConfigError, Origin};
 pub use layers::Surroundings;
@@ -37,6 +39,8 @@ pub struct Config {
     pub callbacks: CallbacksConfig,
     /// Which registries the service itself may ask.
     pub registries: RegistriesConfig,
+    /// How people sign in at the dashboard.
+    pub dashboard: DashboardConfig,
     /// Which engines there are.
     pub engines: EnginesConfig,
 }
@@ -55,6 +59,7 @@ impl Config {
             logs: LogsConfig::resolve(&layers)?,
             callbacks: CallbacksConfig::resolve(&layers)?,
             registries: RegistriesConfig::resolve(&layers)?,
+            dashboard: DashboardConfig::resolve(&layers)?,
             engines: EnginesConfig::resolve(&layers)?,
             storage,
         })

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use haulier::{
     api::{ApiConfig, types::RunView},
+    auth::OidcSettings,
     callbacks::TargetPolicy,
     client::Client,
     domain::{JobSpec, RunId, RunRequest, RunState},
@@ -30,6 +31,7 @@ pub struct TestApp {
     database: String,
     key: SecretString,
     log_limits: LogLimits,
+    oidc: Option<OidcSettings>,
 }
 
 impl TestApp {
@@ -45,25 +47,42 @@ impl TestApp {
         Self::start_on(dir, database, log_limits).await
     }
 
+    /// People sign in at this issuer.
+    pub async fn start_with_oidc(oidc: OidcSettings) -> Self {
+        let mut app = Self::start().await;
+        app.restart_with_oidc(Some(oidc)).await;
+        app
+    }
+
     pub async fn start_on(dir: TempDir, database: String, log_limits: LogLimits) -> Self {
         let key = MasterKey::generate().unwrap().to_text();
         let engine = SimulatedControl::default();
-        let dir = Arc::new(dir);
-        let (service, client) = serve(&dir, &database, &key, &engine, log_limits).await;
-        Self { address: service.address(), client, engine, service: Some(service), dir, database, key, log_limits }
+        let (dir, oidc) = (Arc::new(dir), None);
+        let (service, client) = serve(&dir, &database, &key, &engine, log_limits, oidc.clone()).await;
+        let address = service.address();
+        Self { address, client, engine, service: Some(service), dir, database, key, log_limits, oidc }
     }
 
     /// Ends the service and starts another on the same data, with the same engine.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let (service, client) = serve(&self.dir, &self.database, &self.key, &self.engine, self.log_limits).await;
+        let oidc = self.oidc.clone();
+        let (service, client) = serve(&self.dir, &self.database, &self.key, &self.engine, self.log_limits, oidc).await;
         (self.address, self.client, self.service) = (service.address(), client, Some(service));
+    }
+
+    /// The same, with another way for people to sign in.
+    pub async fn restart_with_oidc(&mut self, oidc: Option<OidcSettings>) {
+        self.oidc = oidc;
+        self.restart().await;
     }
 
     /// A second service on the same database and engine, with a data directory of its own.
     pub async fn twin(&self) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
-        let (service, client) = serve(&dir, &self.database, &self.key, &self.engine, self.log_limits).await;
+        let oidc = self.oidc.clone();
+        let (service, client) =
+            serve(&dir, &self.database, &self.key, &self.engine, self.log_limits, oidc.clone()).await;
         Self {
             address: service.address(),
             client,
@@ -73,6 +92,7 @@ impl TestApp {
             database: self.database.clone(),
             key: self.key.clone(),
             log_limits: self.log_limits,
+            oidc,
         }
     }
 
@@ -155,6 +175,7 @@ async fn serve(
     key: &SecretString,
     engine: &SimulatedControl,
     log_limits: LogLimits,
+    oidc: Option<OidcSettings>,
 ) -> (Service, Client) {
     let engine = engine.clone();
     let parts = Parts {
@@ -175,6 +196,7 @@ async fn serve(
             callback_targets: TargetPolicy::new(vec!["127.0.0.1/32".parse().unwrap()]),
             registry_targets: TargetPolicy::of_setting(vec!["127.0.0.1/32".parse().unwrap()], "registries.allow"),
             metrics_public: false,
+            oidc,
         },
     };
     let service = Service::start(parts).await.unwrap();
