@@ -94,6 +94,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         }),
         default_engine: "simulated".to_owned(),
         log_limits: LogLimits::default(),
+        telemetry: None,
         api: ApiConfig {
             public_url: None,
             max_body_bytes: 1 << 20,

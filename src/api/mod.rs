@@ -27,6 +27,7 @@ mod run_changes;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 mod secrets;
+mod spans;
 mod states;
 pub(crate) mod tokens;
 pub(crate) mod trigger;
@@ -48,6 +49,7 @@ pub use docs::document;
 pub use extract::{JobRef, PROJECT_HEADER};
 pub use listen::serve;
 pub use problem::Problem;
+pub use spans::TraceRequests;
 
 use crate::{
     auth::{Authenticator, Oidc, OidcSettings},
@@ -105,7 +107,7 @@ pub struct Inner {
     registry_probe: registry_probe::RegistryProbe,
     metrics_public: bool,
     http: HttpMetrics,
-    scraper: Scraper,
+    pub(crate) scraper: Arc<Scraper>,
     sender: Arc<Sender>,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
@@ -153,7 +155,7 @@ impl Api {
                 registry_probe,
                 metrics_public: config.metrics_public,
                 http,
-                scraper,
+                scraper: Arc::new(scraper),
                 sender,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),

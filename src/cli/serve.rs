@@ -71,7 +71,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn start(config: Config) -> anyhow::Result<Service> {
-    let Config { server, storage, secrets, logs, callbacks, registries, dashboard, engines } = config;
+    let Config { server, storage, secrets, logs, callbacks, registries, dashboard, telemetry, engines } = config;
     make_data_dir(&storage.data_dir)?;
     let keyring = keyring(secrets.master_key).await?;
     let default_engine = engines.default.to_string();
@@ -91,6 +91,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         }),
         default_engine,
         log_limits: logs.limits,
+        telemetry: telemetry.otlp,
         api: ApiConfig {
             public_url: server.public_url,
             max_body_bytes: server.max_body_bytes,

@@ -10,7 +10,9 @@ use std::{
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::{ConfigError, EngineConfig, LogFormat, Origin, ServeArgs, dashboard::DashboardSection};
+use super::{
+    ConfigError, EngineConfig, LogFormat, Origin, ServeArgs, dashboard::DashboardSection, telemetry::TelemetrySection,
+};
 use crate::domain::Name;
 
 /// What a process finds around it.
@@ -62,6 +64,7 @@ pub(super) struct File {
     pub(super) registries: Allowed,
     pub(super) metrics: Metrics,
     pub(super) dashboard: DashboardSection,
+    pub(super) telemetry: TelemetrySection,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,
 }

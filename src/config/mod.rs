@@ -10,6 +10,7 @@ mod logs;
 mod secrets;
 mod server;
 mod storage;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use logs::LogsConfig;
 pub use secrets::{MasterKeySource, SecretsConfig};
 pub use server::{LogFormat, ServerConfig};
 pub use storage::StorageConfig;
+pub use telemetry::TelemetryConfig;
 
 /// The whole configuration. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub struct Config {
     pub registries: RegistriesConfig,
     /// How people sign in at the dashboard.
     pub dashboard: DashboardConfig,
+    /// Where traces and metrics are sent.
+    pub telemetry: TelemetryConfig,
     /// Which engines there are.
     pub engines: EnginesConfig,
 }
@@ -60,6 +64,7 @@ impl Config {
             callbacks: CallbacksConfig::resolve(&layers)?,
             registries: RegistriesConfig::resolve(&layers)?,
             dashboard: DashboardConfig::resolve(&layers)?,
+            telemetry: TelemetryConfig::resolve(&layers)?,
             engines: EnginesConfig::resolve(&layers)?,
             storage,
         })

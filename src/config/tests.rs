@@ -193,6 +193,35 @@ fn settings_that_let_the_wrong_people_in_are_refused() {
 }
 
 #[test]
+fn telemetry_goes_where_it_is_said() {
+    assert!(load("[telemetry]\nservice_name = 'x'", &[]).unwrap().telemetry.otlp.is_none(), "off without an endpoint");
+    let file = "[telemetry]\notlp_endpoint = 'https://otel.example.com/base'\notlp_headers = 'api-key=hunter2, x = y=z'\n\
+                sample_ratio = 0.25\nmetrics_interval_seconds = 15";
+    let otlp = load(file, &[]).unwrap().telemetry.otlp.unwrap();
+    assert_eq!((otlp.endpoint.as_str(), otlp.service_name.as_str()), ("https://otel.example.com/base", "haulier"));
+    let headers: Vec<_> = otlp.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+    assert_eq!(headers, [("api-key", "hunter2"), ("x", "y=z")]);
+    assert!(otlp.traces && otlp.metrics_interval.is_some_and(|every| every.as_secs() == 15));
+    assert!(!format!("{otlp:?}").contains("hunter2"));
+
+    let env = [("HAULIER_OTLP_ENDPOINT", "http://localhost:4318"), ("HAULIER_OTLP_HEADERS", "a=b")];
+    let otlp = load(&format!("{file}\nmetrics = false"), &env).unwrap().telemetry.otlp.unwrap();
+    assert_eq!((otlp.endpoint.port(), otlp.headers.len(), otlp.metrics_interval), (Some(4318), 1, None));
+    for (setting, part) in [
+        ("otlp_endpoint = 'otel:4318'", "http or https URL"),
+        ("otlp_endpoint = 'http://u:hunter2@otel'", "http or https URL"),
+        ("otlp_endpoint = 'http://otel'\notlp_headers = 'hunter2'", "name=value"),
+        ("otlp_endpoint = 'http://otel'\notlp_headers = 'a b=hunter2'", "name=value"),
+        ("sample_ratio = 2.0", "from 0 to 1"),
+        ("metrics_interval_seconds = 1", "5 to 3600"),
+        ("endpoint = 'http://otel'", "endpoint"),
+    ] {
+        let problem = problem(&format!("[telemetry]\n{setting}"), &[]);
+        assert!(problem.contains(part) && !problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[test]
 fn broken_files_do_not_tell_their_secrets() {
     for file in [
         "[dashboard.oidc]\nclient_secret = [\"hunter2\"]",

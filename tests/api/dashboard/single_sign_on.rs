@@ -15,14 +15,19 @@ use super::{
     browser::{Browser, Page},
     issuer::Issuer,
 };
-use crate::support::{PATIENCE, TestApp};
+use crate::support::{PATIENCE, Settings, TestApp};
 
 const ALL: &[Scope] = &[Scope::Read, Scope::Trigger];
+
+/// A service at which people sign in like this.
+async fn with_oidc(oidc: OidcSettings) -> TestApp {
+    TestApp::start_with(Settings { oidc: Some(oidc), ..Settings::default() }).await
+}
 
 /// An issuer, and a service that lets its data team into the default project.
 async fn started() -> (Issuer, TestApp) {
     let issuer = Issuer::start().await;
-    let app = TestApp::start_with_oidc(issuer.settings(&[("data-team", "default", ALL)])).await;
+    let app = with_oidc(issuer.settings(&[("data-team", "default", ALL)])).await;
     (issuer, app)
 }
 
@@ -111,7 +116,7 @@ async fn what_opens_the_dashboard_opens_nothing_else() {
 #[tokio::test]
 async fn changes_are_written_down_by_the_persons_name() {
     let issuer = Issuer::start().await;
-    let app = TestApp::start_with_oidc(issuer.settings(&[("data-team", "default", &[Scope::Admin])])).await;
+    let app = with_oidc(issuer.settings(&[("data-team", "default", &[Scope::Admin])])).await;
     let mut browser = signed_in(&app).await;
     assert_eq!(browser.submit("/limits", &[("name", "api"), ("capacity", "2")]).await.status, 303);
     let audit = browser.page("/audit").await;
@@ -243,7 +248,7 @@ async fn only_a_mail_address_that_is_somebodys_is_their_name() {
 async fn without_the_issuer_tokens_still_work_and_the_page_says_so() {
     let issuer = Issuer::start().await;
     issuer.set().trouble = Some((StatusCode::SERVICE_UNAVAILABLE, "{}".to_owned()));
-    let app = TestApp::start_with_oidc(issuer.settings(&[("data-team", "default", ALL)])).await;
+    let app = with_oidc(issuer.settings(&[("data-team", "default", ALL)])).await;
     Browser::admin(&app).await.page("/").await;
     let endless = format!("\"{}\"", "x".repeat(1 << 20));
     for trouble in [(StatusCode::OK, "{}".to_owned()), (StatusCode::OK, endless), (StatusCode::FOUND, String::new())] {
@@ -271,7 +276,7 @@ async fn without_the_issuer_tokens_still_work_and_the_page_says_so() {
     let gone = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let settings = OidcSettings { issuer: gone, ..issuer.settings(&[("data-team", "default", ALL)]) };
-    let app = TestApp::start_with_oidc(settings).await;
+    let app = with_oidc(settings).await;
     assert_eq!(Browser::new(&app).get("/sign-in/oidc").await.status, 503);
 }
 
@@ -279,7 +284,7 @@ async fn without_the_issuer_tokens_still_work_and_the_page_says_so() {
 async fn a_client_secret_that_is_wrong_is_no_persons_fault() {
     let issuer = Issuer::start().await;
     let settings = issuer.settings(&[("data-team", "default", ALL)]);
-    let app = TestApp::start_with_oidc(OidcSettings { client_secret: Some("wrong".into()), ..settings }).await;
+    let app = with_oidc(OidcSettings { client_secret: Some("wrong".into()), ..settings }).await;
     let mut browser = Browser::new(&app);
     let page = sign_in(&mut browser).await;
     refused(&browser, &page, 503, "does not answer as it should");
@@ -307,7 +312,7 @@ async fn grants_of_several_projects_are_worth_what_they_are_worth_in_each() {
         ("others", "other", &[Scope::Admin]),
         ("dreamers", "not-there", ALL),
     ];
-    let app = TestApp::start_with_oidc(issuer.settings(grants)).await;
+    let app = with_oidc(issuer.settings(grants)).await;
     let mut runs = Vec::new();
     for project in ["sales", "stock", "other"] {
         let name: haulier::domain::Name = project.parse().unwrap();
@@ -353,7 +358,7 @@ async fn grants_of_several_projects_are_worth_what_they_are_worth_in_each() {
 async fn whoever_administers_all_sees_all() {
     let issuer = Issuer::start().await;
     let grants: &[(&str, &str, &[Scope])] = &[("data-team", "*", &[Scope::Admin]), ("data-team", "other", ALL)];
-    let app = TestApp::start_with_oidc(issuer.settings(grants)).await;
+    let app = with_oidc(issuer.settings(grants)).await;
     app.client.create_project(&ProjectRequest { name: "other".parse().unwrap(), images: Vec::new() }).await.unwrap();
     app.script("a", &[]).await;
     let mut browser = signed_in(&app).await;
@@ -369,7 +374,7 @@ async fn sessions_of_people_end_with_their_time_and_with_the_settings_that_let_t
     let issuer = Issuer::start().await;
     let settings = issuer.settings(&[("data-team", "default", ALL)]);
     let short = OidcSettings { session: Duration::from_secs(1), ..settings.clone() };
-    let mut app = TestApp::start_with_oidc(short).await;
+    let mut app = with_oidc(short).await;
     let mut browser = signed_in(&app).await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while browser.get("/").await.status != 303 {
@@ -377,11 +382,11 @@ async fn sessions_of_people_end_with_their_time_and_with_the_settings_that_let_t
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    app.restart_with_oidc(Some(settings.clone())).await;
+    app.restart_with(Settings { oidc: Some(settings.clone()), ..Settings::default() }).await;
     let session = signed_in(&app).await.cookie("haulier-session").unwrap().to_owned();
     let other = issuer.settings(&[("data-team", "default", &[Scope::Read])]);
     for (settings, status) in [(Some(settings.clone()), 200), (Some(other), 303), (None, 303), (Some(settings), 200)] {
-        app.restart_with_oidc(settings).await;
+        app.restart_with(Settings { oidc: settings, ..Settings::default() }).await;
         let mut browser = Browser::new(&app);
         let request = browser.request(Method::GET, "/").header("cookie", format!("haulier-session={session}"));
         assert_eq!(browser.send(request).await.status, status);
