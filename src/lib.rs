@@ -9,6 +9,7 @@
 //! | [`engines`] | container engines behind one trait |
 //! | [`metrics`] | what is counted and timed |
 //! | [`store`] | the database |
+//! | [`telemetry`] | traces and metrics for a collector |
 //! | [`vault`] | keyring and sealing of configuration |
 //! | [`logs`] | logs, redaction, the report protocol |
 //! | [`runner`] | the reconcilers: from a queued run to its stored answer |
@@ -41,6 +42,7 @@ pub mod runner;
 pub mod scaffold;
 pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod vault;
 pub mod web;
 

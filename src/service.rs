@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use futures::future::OptionFuture;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -9,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{self, Api, ApiConfig},
     auth::TokenSecret,
+    background::Background,
     callbacks::Deliverer,
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
     logs::{LogLimits, LogStore},
-    monitor::{Courier, Sender, Watcher},
+    monitor::{Courier, MetricsPush, Sender, Watcher},
     runner::{EngineEntry, Engines, Runner},
     store::Store,
+    telemetry::{Exporter, TelemetrySettings, Tracer},
     vault::{Keyring, ProjectKeys},
     web,
 };
@@ -43,6 +46,8 @@ pub struct Parts {
     pub default_engine: String,
     /// Bounds of logs.
     pub log_limits: LogLimits,
+    /// Where traces and metrics are sent; `None` = nowhere.
+    pub telemetry: Option<TelemetrySettings>,
     /// Settings of the API.
     pub api: ApiConfig,
 }
@@ -57,6 +62,8 @@ pub struct Service {
     deliverer: Deliverer,
     watcher: Watcher,
     courier: Courier,
+    spans: Option<Background>,
+    metrics: Option<MetricsPush>,
     store: Store,
     stop: CancellationToken,
     server: JoinHandle<()>,
@@ -92,7 +99,16 @@ impl Service {
         let capacities = engines.iter().filter_map(|(name, entry)| Some((name.clone(), entry.max_running?))).collect();
         store.set_engine_capacities(capacities).await.context("the engines cannot be stored")?;
         let engines = Engines::new(parts.default_engine, engines);
-        let runner = Runner::new(store.clone(), engines, keys.clone(), logs.clone(), Arc::clone(&clock));
+        let exporter = parts.telemetry.as_ref().map(Exporter::new).transpose().context("telemetry cannot be sent")?;
+        let (tracer, spans) = match (&parts.telemetry, &exporter) {
+            (Some(settings), Some(exporter)) if settings.traces => {
+                let (tracer, spans) = Tracer::start(exporter.clone(), settings.sample_ratio, Arc::clone(&clock));
+                (tracer, Some(spans))
+            }
+            _ => (Tracer::default(), None),
+        };
+        let runner =
+            Runner::new(store.clone(), engines, keys.clone(), logs.clone(), Arc::clone(&clock), tracer.clone());
         let listener = TcpListener::bind(parts.listen)
             .await
             .with_context(|| format!("cannot listen on {}: is it in use? see --listen", parts.listen))?;
@@ -112,6 +128,10 @@ impl Service {
         let api = Api::new(store.clone(), runner.clone(), keys, logs, sender, clock, parts.api)?;
         let stop = CancellationToken::new();
         let routes = api.router().merge(web::router(&api));
+        let routes = if tracer.is_on() { routes.layer(api::TraceRequests(tracer)) } else { routes };
+        let every = parts.telemetry.and_then(|settings| settings.metrics_interval);
+        let metrics =
+            exporter.zip(every).map(|(exporter, every)| MetricsPush::start(Arc::clone(&api.scraper), exporter, every));
         let server = tokio::spawn(api::serve(listener, routes, stop.clone()));
         Ok(Self {
             address,
@@ -121,6 +141,8 @@ impl Service {
             deliverer,
             watcher,
             courier,
+            spans,
+            metrics,
             store,
             stop,
             server,
@@ -151,6 +173,9 @@ impl Service {
         self.deliverer.shutdown().await;
         self.watcher.shutdown().await;
         self.courier.shutdown().await;
+        let metrics = OptionFuture::from(self.metrics.map(MetricsPush::shutdown));
+        let spans = OptionFuture::from(self.spans.map(|spans| spans.shutdown("sending spans")));
+        tokio::join!(metrics, spans);
         self.store.close().await;
     }
 }

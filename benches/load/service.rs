@@ -94,12 +94,14 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         }),
         default_engine: "simulated".to_owned(),
         log_limits: LogLimits::default(),
+        telemetry: None,
         api: ApiConfig {
             public_url: None,
             max_body_bytes: 1 << 20,
             callback_targets: TargetPolicy::default(),
             registry_targets: TargetPolicy::default(),
             metrics_public: false,
+            oidc: None,
         },
     }
 }

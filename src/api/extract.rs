@@ -33,7 +33,9 @@ impl InProject {
         if self.caller.may(scope) {
             return Ok(());
         }
-        let detail = format!("this token lacks the scope '{}': ask an admin of the project for one", scope.as_str());
+        let (who, scope) =
+            (if self.caller.token().is_some() { "this token lacks" } else { "you lack" }, scope.as_str());
+        let detail = format!("{who} the scope '{scope}': ask an admin of the project for it");
         Err(Problem::forbidden(detail))
     }
 
@@ -47,14 +49,14 @@ impl InProject {
         if self.caller.reaches(job) { Ok(()) } else { Err(Problem::not_found(what)) }
     }
 
-    /// Whether this is the caller that triggered the run, by the token's name.
+    /// Whether this is the caller that triggered the run, by name.
     pub fn asks_for(&self, run: &Run) -> bool {
         run.created_by == self.caller.name()
     }
 
     /// Lets pass tokens that are not bound to certain jobs.
     pub fn require_whole_project(&self) -> Result<(), Problem> {
-        if self.caller.token().jobs.is_empty() {
+        if self.caller.jobs().is_empty() {
             return Ok(());
         }
         Err(Problem::forbidden("this token is bound to certain jobs and cannot do this"))
@@ -80,7 +82,7 @@ impl FromRequestParts<Api> for InProject {
                 Some(name.ok_or_else(|| Problem::malformed("the header Haulier-Project is not a project's name"))?)
             }
         };
-        let project = match (caller.token().project, named) {
+        let project = match (caller.project(), named) {
             (Some(own), named) => {
                 let project = api.project_by_id(own).await?.ok_or_else(Problem::unauthorized)?;
                 if named.is_some_and(|name| name != project.name) {

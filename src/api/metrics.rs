@@ -30,7 +30,7 @@ impl FromRequestParts<Api> for Scrape {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         if !api.metrics_public {
             let caller = caller_of(parts, api).await?;
-            if caller.token().project.is_some() || !caller.may(Scope::Read) {
+            if caller.project().is_some() || !caller.may(Scope::Read) {
                 let detail = "metrics are of all projects: use a token of the whole installation with scope 'read'";
                 return Err(Problem::forbidden(detail));
             }

@@ -27,6 +27,7 @@ mod run_changes;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 mod secrets;
+mod spans;
 mod states;
 pub(crate) mod tokens;
 pub(crate) mod trigger;
@@ -48,9 +49,10 @@ pub use docs::document;
 pub use extract::{JobRef, PROJECT_HEADER};
 pub use listen::serve;
 pub use problem::Problem;
+pub use spans::TraceRequests;
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Oidc, OidcSettings},
     callbacks::TargetPolicy,
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
@@ -86,6 +88,8 @@ pub struct ApiConfig {
     pub registry_targets: TargetPolicy,
     /// Whether anybody may read the metrics.
     pub metrics_public: bool,
+    /// How people sign in at the dashboard without a token.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// The parts of [`Api`].
@@ -103,7 +107,7 @@ pub struct Inner {
     registry_probe: registry_probe::RegistryProbe,
     metrics_public: bool,
     http: HttpMetrics,
-    scraper: Scraper,
+    pub(crate) scraper: Arc<Scraper>,
     sender: Arc<Sender>,
     projects: Cache<ProjectId, Arc<Project>>,
     jobs: Cache<(ProjectId, JobRef), Arc<resolve::ResolvedJob>>,
@@ -130,8 +134,9 @@ impl Api {
         sender: Arc<Sender>,
         clock: Arc<dyn Clock>,
         config: ApiConfig,
-    ) -> Result<Self, reqwest::Error> {
-        let auth = Authenticator::new(store.clone(), Arc::clone(&clock));
+    ) -> anyhow::Result<Self> {
+        let oidc = config.oidc.map(|settings| Oidc::new(settings, Arc::clone(&clock))).transpose()?;
+        let auth = Authenticator::new(store.clone(), Arc::clone(&clock), oidc);
         let registry_probe = registry_probe::RegistryProbe::new(config.registry_targets)?;
         let (runs, timings, http) = (runner.metrics().clone(), store.timings().clone(), HttpMetrics::default());
         let instruments = Instruments { runs, store: timings, http: http.clone() };
@@ -150,7 +155,7 @@ impl Api {
                 registry_probe,
                 metrics_public: config.metrics_public,
                 http,
-                scraper,
+                scraper: Arc::new(scraper),
                 sender,
                 projects: Cache::new(1000),
                 jobs: Cache::new(5000),

@@ -56,12 +56,12 @@ pub(super) async fn list(
             let job = job.parse::<JobRef>().map_err(|_| Problem::not_found("job"))?;
             vec![api.find_job(&at, &job).await?.0.id]
         }
-        None => at.caller.token().jobs.clone(),
+        None => at.caller.jobs().to_vec(),
     };
     let kinds = query.kind.as_deref().map_or(Ok(Vec::new()), |kinds| kinds.split(',').map(kind).collect())?;
     let filter = NoticeFilter {
         project: Some(at.project.id),
-        with_instance: at.caller.token().project.is_none(),
+        with_instance: at.caller.project().is_none(),
         open: query.open,
         jobs,
         kinds,
@@ -91,7 +91,7 @@ pub(crate) async fn acknowledge(
     at.require_whole_project()?;
     let (by, now) = (at.caller.name(), api.clock.now());
     let mut acknowledged = api.store.acknowledge(Some(at.project.id), notice, by, now).await?;
-    if acknowledged.is_none() && at.caller.token().project.is_none() {
+    if acknowledged.is_none() && at.caller.project().is_none() {
         acknowledged = api.store.acknowledge(None, notice, by, now).await?;
     }
     let acknowledged = acknowledged.ok_or_else(|| Problem::not_found("notice"))?;

@@ -170,7 +170,7 @@ impl Api {
     /// The caller's runs: of its project, of the jobs it reaches, of one job if that is asked for.
     pub(crate) async fn filter_of(&self, at: &InProject, job: Option<&str>) -> Result<RunFilter, Problem> {
         let jobs = match job {
-            None => at.caller.token().jobs.clone(),
+            None => at.caller.jobs().to_vec(),
             Some(text) => {
                 let job: JobRef = text.parse().map_err(|_| Problem::not_found("job"))?;
                 vec![self.find_job(at, &job).await?.0.id]

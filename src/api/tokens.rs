@@ -128,14 +128,14 @@ pub(crate) struct RevokeQuery {
 /// Who the caller is, and where.
 #[utoipa::path(get, path = "/whoami", operation_id = "whoAmI", tag = "administration",
     responses((status = 200, body = WhoAmI), (status = "default", body = Problem)))]
-pub(super) async fn whoami(at: InProject) -> Json<WhoAmI> {
-    let token = at.caller.token();
+pub(super) async fn whoami(at: InProject) -> Result<Json<WhoAmI>, Problem> {
+    let token = at.caller.token().ok_or_else(Problem::unauthorized)?;
     let project = token.project.map(|_| at.project.name.clone());
-    Json(WhoAmI {
+    Ok(Json(WhoAmI {
         token: views::token(token, project),
         project: at.project.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    }))
 }
 
 pub(crate) fn require_admin(at: &InProject, instance: bool) -> Result<(), Problem> {

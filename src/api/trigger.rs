@@ -13,12 +13,13 @@ use super::{
     Api, JobRef, Problem,
     extract::{Body, InProject, Part},
     resolve::ResolvedJob,
+    spans::traceparent,
     types::RunView,
     views,
 };
 use crate::{
     callbacks::shown,
-    domain::{CallbackKind, IfExists, Run, RunId, RunRequest, Scope, Timestamp, TraceParent},
+    domain::{CallbackKind, IfExists, Run, RunId, RunRequest, Scope, Timestamp},
     store::{NewCallback, NewRun, TriggerOutcome},
 };
 
@@ -241,11 +242,6 @@ impl Api {
 
 fn queue_deadline(seconds: Option<u32>, from: Timestamp) -> Option<Timestamp> {
     seconds.map(|seconds| from.plus(std::time::Duration::from_secs(u64::from(seconds))))
-}
-
-/// The caller's trace. As the standard says, what cannot be read counts as not given.
-fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

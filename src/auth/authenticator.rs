@@ -8,15 +8,20 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use quick_cache::sync::Cache;
 
-use super::{secret::hash_of, session::SessionSecret};
+use super::{
+    caller::{Caller, SignedIn},
+    oidc::{Arrival, Oidc},
+    secret::hash_of,
+    session::SessionSecret,
+};
 use crate::{
-    domain::{Clock, JobId, Scope, Token},
-    store::{Store, StoreError},
+    domain::{Clock, Token},
+    store::{PersonSession, Store, StoreError},
 };
 
-/// Tokens kept in memory.
+/// Tokens kept in memory, and sessions.
 const CACHED: usize = 10_000;
-/// How long a token that was read is believed; one that is revoked through this service is forgotten at once.
+/// How long what was read is believed; what ends through this service is forgotten at once.
 const BELIEVED: Duration = Duration::from_secs(5);
 /// How long somebody stays signed in at the dashboard.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
@@ -26,23 +31,27 @@ const SESSION: Duration = Duration::from_secs(12 * 3600);
 pub struct Authenticator {
     store: Store,
     clock: Arc<dyn Clock>,
-    cache: Arc<Cache<[u8; 32], Known>>,
+    oidc: Option<Arc<Oidc>>,
+    tokens: Arc<Recent<Arc<Token>>>,
+    // Apart from tokens: what a browser holds opens the dashboard alone.
+    sessions: Arc<Recent<SignedIn>>,
 }
 
-/// A token, and when it was read.
-type Known = (Instant, Arc<Token>);
-
-/// Somebody with a valid token.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    token: Arc<Token>,
-}
+/// By the hash of a secret: what was read, and when.
+type Recent<T> = Cache<[u8; 32], (Instant, T)>;
 
 impl Authenticator {
-    /// Reads tokens from this database.
+    /// Reads tokens from this database; people sign in at this issuer, if there is one.
     #[must_use]
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, cache: Arc::new(Cache::new(CACHED)) }
+    pub fn new(store: Store, clock: Arc<dyn Clock>, oidc: Option<Oidc>) -> Self {
+        let (tokens, sessions) = (Arc::new(Cache::new(CACHED)), Arc::new(Cache::new(CACHED)));
+        Self { store, clock, oidc: oidc.map(Arc::new), tokens, sessions }
+    }
+
+    /// Where people sign in without a token.
+    #[must_use]
+    pub fn oidc(&self) -> Option<&Oidc> {
+        self.oidc.as_deref()
     }
 
     /// Who sent this `Authorization` header: `Bearer TOKEN`, or `Basic` with the token as password. `None` when it is
@@ -60,36 +69,67 @@ impl Authenticator {
         } else {
             return Ok(None);
         };
-        if let Some(token) = self.believed(&hash) {
-            return Ok(self.caller(token));
+        if let Some((_, token)) = self.tokens.get(&hash).filter(|(read, _)| read.elapsed() < BELIEVED) {
+            return Ok(self.valid(&token).map(Caller::with_token));
         }
-        Ok(self.store.token_by_hash(&hash).await?.and_then(|token| self.learn(hash, token)))
+        let Some(token) = self.store.token_by_hash(&hash).await?.map(Arc::new) else { return Ok(None) };
+        self.tokens.insert(hash, (Instant::now(), Arc::clone(&token)));
+        Ok(self.valid(&token).map(Caller::with_token))
     }
 
-    /// Signs somebody in at the dashboard; what the browser is to hold, and for how long at the most.
+    /// Signs the holder of a token in at the dashboard; what the browser is to hold, and for how long at the most.
     ///
     /// # Errors
     /// The database failed, or the system has no random numbers.
-    pub async fn begin_session(&self, caller: &Caller) -> Result<(SessionSecret, Duration), StoreError> {
-        let secret = SessionSecret::generate().map_err(|error| StoreError::Database(sqlx::Error::Io(error)))?;
-        let now = self.clock.now();
+    pub async fn begin_session(&self, token: &Token) -> Result<(SessionSecret, Duration), StoreError> {
+        let (secret, now) = (new_secret()?, self.clock.now());
         let longest = now.plus(SESSION);
-        let end = caller.token.expires_at.map_or(longest, |end| end.min(longest));
-        self.store.sign_in(caller.token.id, &secret.hash(), now, end).await?;
+        let end = token.expires_at.map_or(longest, |end| end.min(longest));
+        self.store.sign_in(token.id, &secret.hash(), now, end).await?;
         Ok((secret, end.since(now)))
     }
 
-    /// Who is signed in with this. `None` when nobody is any more, or the token has ended.
+    /// Signs in at the dashboard whom the issuer has named; `None` when the request has led to a session before.
+    ///
+    /// # Errors
+    /// The database failed, or the system has no random numbers.
+    pub async fn begin_person_session(
+        &self,
+        oidc: &Oidc,
+        arrival: &Arrival,
+    ) -> Result<Option<(SessionSecret, Duration)>, StoreError> {
+        let (secret, now) = (new_secret()?, self.clock.now());
+        let session = PersonSession {
+            hash: secret.hash(),
+            request: arrival.request,
+            settings: oidc.settings().digest(),
+            person: arrival.person.clone(),
+            expires_at: now.plus(oidc.settings().session),
+        };
+        let begun = self.store.sign_in_person(session, now).await?;
+        Ok(begun.then_some((secret, oidc.settings().session)))
+    }
+
+    /// Who is signed in with this. `None` when nobody is any more, or what let them in has ended.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn session(&self, secret: &SessionSecret) -> Result<Option<Caller>, StoreError> {
-        let hash = secret.hash();
-        if let Some(token) = self.believed(&hash) {
-            return Ok(self.caller(token));
+    pub async fn session(&self, secret: &SessionSecret) -> Result<Option<SignedIn>, StoreError> {
+        let (hash, now) = (secret.hash(), self.clock.now());
+        if let Some((_, who)) = self.sessions.get(&hash).filter(|(read, _)| read.elapsed() < BELIEVED) {
+            return Ok(self.in_force(who));
         }
-        let token = self.store.signed_in(&hash, self.clock.now()).await?;
-        Ok(token.and_then(|token| self.learn(hash, token)))
+        let who = match (self.store.signed_in(&hash, now).await?, &self.oidc) {
+            (Some(token), _) => Some(SignedIn::Token(Arc::new(token))),
+            (None, Some(oidc)) => {
+                let person = self.store.signed_in_person(&hash, &oidc.settings().digest(), now).await?;
+                person.map(|person| SignedIn::Person(Arc::new(person)))
+            }
+            (None, None) => None,
+        };
+        let Some(who) = who else { return Ok(None) };
+        self.sessions.insert(hash, (Instant::now(), who.clone()));
+        Ok(self.in_force(who))
     }
 
     /// Signs out.
@@ -97,67 +137,37 @@ impl Authenticator {
     /// # Errors
     /// The database failed.
     pub async fn end_session(&self, secret: &SessionSecret) -> Result<(), StoreError> {
-        self.store.sign_out(&secret.hash()).await?;
-        self.cache.remove(&secret.hash());
+        self.store.sign_out(&secret.hash(), self.clock.now()).await?;
+        self.sessions.remove(&secret.hash());
         Ok(())
     }
 
-    fn believed(&self, hash: &[u8; 32]) -> Option<Arc<Token>> {
-        self.cache.get(hash).filter(|(read, _)| read.elapsed() < BELIEVED).map(|(_, token)| token)
+    fn valid(&self, token: &Arc<Token>) -> Option<Arc<Token>> {
+        token.is_valid(self.clock.now()).then(|| Arc::clone(token))
     }
 
-    fn learn(&self, hash: [u8; 32], token: Token) -> Option<Caller> {
-        let token = Arc::new(token);
-        self.cache.insert(hash, (Instant::now(), Arc::clone(&token)));
-        self.caller(token)
-    }
-
-    fn caller(&self, token: Arc<Token>) -> Option<Caller> {
-        token.is_valid(self.clock.now()).then_some(Caller { token })
+    fn in_force(&self, who: SignedIn) -> Option<SignedIn> {
+        match &who {
+            SignedIn::Token(token) => token.is_valid(self.clock.now()).then_some(who),
+            SignedIn::Person(_) => Some(who),
+        }
     }
 
     /// Forgets what it knows, because a token was revoked.
     pub fn forget(&self) {
-        self.cache.clear();
+        self.tokens.clear();
+        self.sessions.clear();
     }
+}
+
+fn new_secret() -> Result<SessionSecret, StoreError> {
+    SessionSecret::generate().map_err(|error| StoreError::Database(sqlx::Error::Io(error)))
 }
 
 /// RFC 7617: base64 of `user:password`; the user's name plays no part.
 fn password_of(credentials: &str) -> Option<String> {
     let text = String::from_utf8(BASE64_STANDARD.decode(credentials).ok()?).ok()?;
     Some(text.split_once(':')?.1.to_owned())
-}
-
-impl Caller {
-    /// The token's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.token.name
-    }
-
-    /// The token, without its secret.
-    #[must_use]
-    pub fn token(&self) -> &Token {
-        &self.token
-    }
-
-    /// Whether the caller may do what the scope allows.
-    #[must_use]
-    pub fn may(&self, scope: Scope) -> bool {
-        self.token.may(scope)
-    }
-
-    /// Whether the token reaches this job.
-    #[must_use]
-    pub fn reaches(&self, job: JobId) -> bool {
-        self.token.jobs.is_empty() || self.token.jobs.contains(&job)
-    }
-
-    /// Whether the token belongs to the whole installation and holds `admin`.
-    #[must_use]
-    pub fn is_instance_admin(&self) -> bool {
-        self.token.project.is_none() && self.token.may(Scope::Admin)
-    }
 }
 
 #[cfg(test)]

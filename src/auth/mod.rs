@@ -1,9 +1,13 @@
 //! Who is calling, and what they may do.
 
 mod authenticator;
+mod caller;
+mod oidc;
 mod secret;
 mod session;
 
-pub use authenticator::{Authenticator, Caller};
+pub use authenticator::Authenticator;
+pub use caller::{Caller, SignedIn};
+pub use oidc::{Arrival, Departure, Grant, Oidc, OidcSettings, REQUEST_LIFETIME, Return, Said, SignInError};
 pub use secret::TokenSecret;
 pub use session::SessionSecret;

@@ -71,7 +71,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn start(config: Config) -> anyhow::Result<Service> {
-    let Config { server, storage, secrets, logs, callbacks, registries, engines } = config;
+    let Config { server, storage, secrets, logs, callbacks, registries, dashboard, telemetry, engines } = config;
     make_data_dir(&storage.data_dir)?;
     let keyring = keyring(secrets.master_key).await?;
     let default_engine = engines.default.to_string();
@@ -91,12 +91,14 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         }),
         default_engine,
         log_limits: logs.limits,
+        telemetry: telemetry.otlp,
         api: ApiConfig {
             public_url: server.public_url,
             max_body_bytes: server.max_body_bytes,
             callback_targets: TargetPolicy::new(callbacks.allow),
             registry_targets: TargetPolicy::of_setting(registries.allow, "registries.allow"),
             metrics_public: server.metrics_public,
+            oidc: dashboard.oidc,
         },
     })
     .await

@@ -10,7 +10,9 @@ use std::{
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::{ConfigError, EngineConfig, LogFormat, Origin, ServeArgs};
+use super::{
+    ConfigError, EngineConfig, LogFormat, Origin, ServeArgs, dashboard::DashboardSection, telemetry::TelemetrySection,
+};
 use crate::domain::Name;
 
 /// What a process finds around it.
@@ -61,6 +63,8 @@ pub(super) struct File {
     pub(super) callbacks: Allowed,
     pub(super) registries: Allowed,
     pub(super) metrics: Metrics,
+    pub(super) dashboard: DashboardSection,
+    pub(super) telemetry: TelemetrySection,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,
 }
@@ -86,7 +90,7 @@ pub(super) struct Metrics {
     pub(super) public: bool,
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+pub(super) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     String::deserialize(deserializer).map(|text| Some(text.into()))
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod callbacks;
+mod dashboard;
 mod engines;
 mod error;
 mod layers;
@@ -9,11 +10,13 @@ mod logs;
 mod secrets;
 mod server;
 mod storage;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
 pub use args::ServeArgs;
 pub use callbacks::{CallbacksConfig, RegistriesConfig};
+pub use dashboard::DashboardConfig;
 pub use engines::{EngineConfig, EngineKind, EnginesConfig};
 pub use error::{ConfigError, Origin};
 pub use layers::Surroundings;
@@ -21,6 +24,7 @@ pub use logs::LogsConfig;
 pub use secrets::{MasterKeySource, SecretsConfig};
 pub use server::{LogFormat, ServerConfig};
 pub use storage::StorageConfig;
+pub use telemetry::TelemetryConfig;
 
 /// The whole configuration. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -37,6 +41,10 @@ pub struct Config {
     pub callbacks: CallbacksConfig,
     /// Which registries the service itself may ask.
     pub registries: RegistriesConfig,
+    /// How people sign in at the dashboard.
+    pub dashboard: DashboardConfig,
+    /// Where traces and metrics are sent.
+    pub telemetry: TelemetryConfig,
     /// Which engines there are.
     pub engines: EnginesConfig,
 }
@@ -55,6 +63,8 @@ impl Config {
             logs: LogsConfig::resolve(&layers)?,
             callbacks: CallbacksConfig::resolve(&layers)?,
             registries: RegistriesConfig::resolve(&layers)?,
+            dashboard: DashboardConfig::resolve(&layers)?,
+            telemetry: TelemetryConfig::resolve(&layers)?,
             engines: EnginesConfig::resolve(&layers)?,
             storage,
         })

@@ -119,6 +119,8 @@ fn what_is_wrong_is_named_with_its_source() {
         ("[logs]\nmax_bytes_per_run = 0", None, &["logs.max_bytes_per_run"]),
         ("[engines.a]\nkind = 'lxd'", None, &["line 2", "lxd"]),
         ("[engines.A]\nkind = 'docker'", None, &["line 1", "a-z"]),
+        ("[dashboard.oidc]\nclient_id = 'h'", None, &["line 1", "issuer"]),
+        ("[dashboard]\noidcs = 1", None, &["line 2", "oidcs"]),
         ("default_engine = 'b'\n[engines.a]\nkind = 'docker'", None, &["default_engine", "no engine b", "a"]),
         ("[engines.a]\nkind = 'docker'\n[engines.b]\nkind = 'docker'", None, &["default_engine", "several"]),
         ("", Some(("HAULIER_LOG_FORMAT", "xml")), &["log_format", "HAULIER_LOG_FORMAT", "xml"]),
@@ -133,9 +135,96 @@ fn what_is_wrong_is_named_with_its_source() {
     }
 }
 
+/// A working `[dashboard.oidc]`, to be changed.
+const OIDC: &str = "[dashboard.oidc]\nissuer = 'https://id.example.com/tenant/'\nclient_id = 'haulier'\n";
+const GRANT: &str = "[[dashboard.oidc.grants]]\nclaim = 'groups'\nvalue = 'data-team'\nscopes = ['read', 'trigger']\n";
+
+#[test]
+fn people_sign_in_where_it_is_said() {
+    assert!(load("", &[]).unwrap().dashboard.oidc.is_none());
+    let admins =
+        "[[dashboard.oidc.grants]]\nclaim = '/realm_access/roles'\nvalue = 'ops'\ninstance = true\nscopes = ['admin']";
+    let file = format!("{OIDC}client_secret = 'hunter2'\n{GRANT}project = 'sales'\n{admins}");
+    let oidc = load(&file, &[]).unwrap().dashboard.oidc.unwrap();
+    assert_eq!((oidc.name.as_str(), oidc.issuer.as_str()), ("single sign-on", "https://id.example.com/tenant/"));
+    assert_eq!(oidc.session.as_secs(), 12 * 3600);
+    assert_eq!(oidc.scopes, ["profile", "email"]);
+    assert_eq!(oidc.client_secret.unwrap().expose_secret(), "hunter2");
+    let access: Vec<_> = oidc.grants.iter().map(|grant| (grant.claim.as_str(), grant.access.project.clone())).collect();
+    assert_eq!(access, [("groups", Some("sales".parse().unwrap())), ("/realm_access/roles", None)]);
+
+    let oidc = load(&file, &[("HAULIER_OIDC_CLIENT_SECRET", "of the environment")]).unwrap().dashboard.oidc.unwrap();
+    assert_eq!(oidc.client_secret.unwrap().expose_secret(), "of the environment");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "of a file\n").unwrap();
+    let file = format!("{OIDC}client_secret_file = '{}'\n{GRANT}project = 'sales'", path.display());
+    let oidc = load(&file, &[]).unwrap().dashboard.oidc.unwrap();
+    assert_eq!(oidc.client_secret.unwrap().expose_secret(), "of a file");
+}
+
+#[test]
+fn settings_that_let_the_wrong_people_in_are_refused() {
+    let (grant, project) = (GRANT, "project = 'sales'");
+    let other = |issuer: &str| OIDC.replace("https://id.example.com/tenant/", issuer);
+    for (file, part) in [
+        (OIDC.to_owned(), "nobody gets in without one"),
+        (format!("{OIDC}{grant}"), "grants[0]"),
+        (format!("{OIDC}{grant}{project}\ninstance = true"), "either a project, or instance = true"),
+        (format!("{OIDC}{}{project}", grant.replace("'read', 'trigger'", "")), "at least one of read"),
+        (format!("{OIDC}{}{project}", grant.replace("data-team", "")), "a claim and its value"),
+        (format!("{OIDC}{}{project}", grant.replace("trigger", "root")), "root"),
+        (format!("{OIDC}{grant}{project}\njob = 'a'"), "job"),
+        (format!("{OIDC}session_hours = 24\n{grant}{project}"), "1 to 12 hours"),
+        (format!("{OIDC}scopes = ['profile email']\n{grant}{project}"), "on its own"),
+        (format!("{OIDC}name = ' '\n{grant}{project}"), "1 to 40 characters"),
+        (format!("{OIDC}client_secret_file = '/not/there'\n{grant}{project}"), "/not/there cannot be read"),
+        (format!("{OIDC}client_secret_file = '/x'\nclient_secret = 'hunter2'\n{grant}{project}"), "one of the two"),
+        (format!("{}{grant}{project}", other("http://id.example.com")), "https URL"),
+        (format!("{}{grant}{project}", other("https://id.example.com/?x=1")), "https URL"),
+        (format!("{}{grant}{project}", other("id.example.com")), "https URL"),
+    ] {
+        let problem = problem(&file, &[]);
+        assert!(problem.contains(part) && !problem.contains("hunter2"), "{problem}");
+    }
+    for issuer in ["http://localhost:8081/realms/x", "http://127.0.0.1:1", "http://[::1]:1"] {
+        assert!(load(&format!("{}{grant}{project}", other(issuer)), &[]).is_ok(), "{issuer}");
+    }
+}
+
+#[test]
+fn telemetry_goes_where_it_is_said() {
+    assert!(load("[telemetry]\nservice_name = 'x'", &[]).unwrap().telemetry.otlp.is_none(), "off without an endpoint");
+    let file = "[telemetry]\notlp_endpoint = 'https://otel.example.com/base'\notlp_headers = 'api-key=hunter2, x = y=z'\n\
+                sample_ratio = 0.25\nmetrics_interval_seconds = 15";
+    let otlp = load(file, &[]).unwrap().telemetry.otlp.unwrap();
+    assert_eq!((otlp.endpoint.as_str(), otlp.service_name.as_str()), ("https://otel.example.com/base", "haulier"));
+    let headers: Vec<_> = otlp.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+    assert_eq!(headers, [("api-key", "hunter2"), ("x", "y=z")]);
+    assert!(otlp.traces && otlp.metrics_interval.is_some_and(|every| every.as_secs() == 15));
+    assert!(!format!("{otlp:?}").contains("hunter2"));
+
+    let env = [("HAULIER_OTLP_ENDPOINT", "http://localhost:4318"), ("HAULIER_OTLP_HEADERS", "a=b")];
+    let otlp = load(&format!("{file}\nmetrics = false"), &env).unwrap().telemetry.otlp.unwrap();
+    assert_eq!((otlp.endpoint.port(), otlp.headers.len(), otlp.metrics_interval), (Some(4318), 1, None));
+    for (setting, part) in [
+        ("otlp_endpoint = 'otel:4318'", "http or https URL"),
+        ("otlp_endpoint = 'http://u:hunter2@otel'", "http or https URL"),
+        ("otlp_endpoint = 'http://otel'\notlp_headers = 'hunter2'", "name=value"),
+        ("otlp_endpoint = 'http://otel'\notlp_headers = 'a b=hunter2'", "name=value"),
+        ("sample_ratio = 2.0", "from 0 to 1"),
+        ("metrics_interval_seconds = 1", "5 to 3600"),
+        ("endpoint = 'http://otel'", "endpoint"),
+    ] {
+        let problem = problem(&format!("[telemetry]\n{setting}"), &[]);
+        assert!(problem.contains(part) && !problem.contains("hunter2"), "{problem}");
+    }
+}
+
 #[test]
 fn broken_files_do_not_tell_their_secrets() {
     for file in [
+        "[dashboard.oidc]\nclient_secret = [\"hunter2\"]",
         "admin_token = hunter2",
         "admin_token = \"hunter2",
         "master_key = [\"hunter2\"]",
@@ -160,6 +249,8 @@ fn two_master_keys_in_one_layer_are_refused() {
 fn debug_shows_no_secret() {
     let key = "ab".repeat(32);
     let file = "database_url = 'postgres://u:hunter2@h/d'\nadmin_token = 'hunter2-hunter2-'\n\
+                [dashboard.oidc]\nissuer = 'https://i'\nclient_id = 'c'\nclient_secret = 'hunter2'\n\
+                [[dashboard.oidc.grants]]\nclaim = 'c'\nvalue = 'v'\ninstance = true\nscopes = ['read']\n\
                 [engines.a]\nkind = 'docker'\npassword = 'hunter2'";
     let shown = format!("{:?}", load(file, &[("HAULIER_MASTER_KEY", &key)]).unwrap());
     assert!(!shown.contains("hunter2") && !shown.contains(&key), "{shown}");

@@ -17,6 +17,30 @@ pub struct TraceParent(String);
 pub struct InvalidTraceParent;
 
 impl TraceParent {
+    /// Of these ids, neither of which is zero; `sampled` tells whoever reads it to keep the trace.
+    #[must_use]
+    pub fn new(trace: u128, parent: u64, sampled: bool) -> Self {
+        Self(format!("00-{trace:032x}-{parent:016x}-{:02x}", u8::from(sampled)))
+    }
+
+    /// The trace.
+    #[must_use]
+    pub fn trace_id(&self) -> u128 {
+        u128::from_str_radix(&self.0[3..35], 16).unwrap_or_default()
+    }
+
+    /// The span of whoever handed it on.
+    #[must_use]
+    pub fn parent_id(&self) -> u64 {
+        u64::from_str_radix(&self.0[36..52], 16).unwrap_or_default()
+    }
+
+    /// Whether the trace is kept.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.0[53..], 16).unwrap_or_default() & 1 == 1
+    }
+
     /// The value as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -51,7 +75,12 @@ mod tests {
     #[test]
     fn only_what_the_standard_allows_is_taken() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(good.parse::<TraceParent>().unwrap().as_str(), good);
+        let parsed: TraceParent = good.parse().unwrap();
+        assert_eq!(parsed.as_str(), good);
+        assert_eq!(TraceParent::new(parsed.trace_id(), parsed.parent_id(), parsed.is_sampled()), parsed);
+        let not_kept = TraceParent::new(1, 2, false);
+        assert_eq!(not_kept.as_str(), "00-00000000000000000000000000000001-0000000000000002-00");
+        assert_eq!(not_kept.as_str().parse(), Ok(not_kept));
         for bad in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",

@@ -7,14 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
 
 use crate::{
-    domain::{Clock, ProjectId},
+    domain::{Clock, ProjectId, Timestamp},
     metrics::{Counts, Instruments, Labels, LiveGauges, Measures, exposition, registry},
     runner::Runner,
     store::{Store, StoreError},
+    telemetry::{Exporter, converted},
 };
 
 /// For how long figures are told again: several scrapers, or an impatient one, cost the database nothing.
@@ -28,6 +30,8 @@ pub struct Scraper {
     registry: Registry,
     live: LiveGauges,
     last: Mutex<Option<(Instant, Arc<str>)>>,
+    /// Since when is counted.
+    began: Timestamp,
 }
 
 impl fmt::Debug for Scraper {
@@ -41,7 +45,8 @@ impl Scraper {
     #[must_use]
     pub fn new(store: Store, runner: Runner, clock: Arc<dyn Clock>, instruments: &Instruments) -> Self {
         let live = LiveGauges::default();
-        Self { store, runner, clock, registry: registry(instruments, &live).registry, live, last: Mutex::new(None) }
+        let (registry, began) = (registry(instruments, &live).registry, clock.now());
+        Self { store, runner, clock, registry, live, last: Mutex::new(None), began }
     }
 
     /// All metrics, as OpenMetrics text. At most a second old.
@@ -55,12 +60,28 @@ impl Scraper {
         {
             return Ok(Arc::clone(text));
         }
-        self.read_figures().await?;
-        self.read_parts();
-        self.read_process();
+        self.read().await?;
         let text: Arc<str> = exposition::open_metrics(&self.registry).unwrap_or_default().into();
         *last = Some((Instant::now(), Arc::clone(&text)));
         Ok(text)
+    }
+
+    /// All metrics, for a collector.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn otlp(&self, exporter: &Exporter) -> Result<ExportMetricsServiceRequest, StoreError> {
+        // Figures are read by one at a time.
+        let _last = self.last.lock().await;
+        self.read().await?;
+        Ok(converted(&self.registry, exporter, self.began, self.clock.now()).unwrap_or_default())
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
+        self.read_figures().await?;
+        self.read_parts();
+        self.read_process();
+        Ok(())
     }
 
     async fn read_figures(&self) -> Result<(), StoreError> {

@@ -6,14 +6,14 @@ use tokio::time::sleep;
 
 use super::Shared;
 use crate::{
-    domain::{AttemptEnd, AttemptId, AttemptResult, LogSummary, Reports, Run},
+    domain::{AttemptEnd, AttemptId, AttemptResult, LogSummary, Reports, Run, Timestamp},
     store::StoreError,
 };
 
-/// Judges the end, stores what follows, tells the world.
+/// Judges the end of an attempt that began then, stores what follows, tells the world.
 pub(super) async fn conclude(
     shared: &Arc<Shared>,
-    id: AttemptId,
+    (id, began): (AttemptId, Timestamp),
     end: &AttemptEnd,
     reports: &Reports,
     log: LogSummary,
@@ -24,6 +24,8 @@ pub(super) async fn conclude(
     let Some(concluded) = concluded else { return };
     shared.launch(concluded.admitted);
     tell_end(&concluded.run, &result);
+    let error = result.verdict.as_ref().err();
+    shared.tracer.attempt_ended(&concluded.run, id, began, result.exit_code, error);
     let (run, finished) = (concluded.run, log);
     let terminal = run.life.phase.is_terminal();
     let id = run.id;

@@ -70,7 +70,8 @@ async fn begin<'s>(
     let Some(entry) = shared.engines.get(engine) else {
         let message = format!("the engine {engine} is not configured any more: move the job, or configure it again");
         let end = AttemptEnd::Failed { code: ErrorCode::EngineRejected, message, exit_code: None };
-        conclude(shared, id, &end, &Reports::default(), LogSummary::default()).await;
+        let about = (id, plan.attempt.created_at);
+        conclude(shared, about, &end, &Reports::default(), LogSummary::default()).await;
         return None;
     };
     let span = tracing::info_span!("attempt", run = %id.run, attempt = id.number, job = %plan.run.job_name, engine);
@@ -134,6 +135,7 @@ impl<'s> Drive<'s> {
             handle,
             watch,
             resumed,
+            began_at: attempt.created_at,
             started_at,
             deadline: self.in_real_time(started_at, self.plan.run.timeout_seconds),
             timeout_seconds: self.plan.run.timeout_seconds,
@@ -145,7 +147,8 @@ impl<'s> Drive<'s> {
 
     /// It never ran.
     async fn ends(&self, end: &AttemptEnd) -> Option<Box<Following<'s>>> {
-        conclude(self.shared, self.plan.attempt.id, end, &Reports::default(), self.plan.run.log).await;
+        let attempt = (self.plan.attempt.id, self.plan.attempt.created_at);
+        conclude(self.shared, attempt, end, &Reports::default(), self.plan.run.log).await;
         None
     }
 

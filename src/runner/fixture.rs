@@ -13,6 +13,7 @@ use crate::{
     engines::simulated::SimulatedEngine,
     logs::{LogLimits, LogStore},
     store::{Applied, NewRevision, NewRun, Store, TriggerOutcome},
+    telemetry::Tracer,
     vault::{Keyring, MasterKey, ProjectKeys},
 };
 
@@ -43,7 +44,7 @@ impl Fixture {
         let config = keys.seal_config(project, job, 1, &Default::default()).await.unwrap();
         let revision = NewRevision { project, job, number: 1, spec: spec.clone(), config, by: "test".into(), now };
         assert!(matches!(store.apply(revision).await.unwrap(), Applied::Done(_)));
-        let runner = Runner::new(store, engines, keys, logs, Arc::clone(&clock) as Arc<dyn Clock>);
+        let runner = Runner::new(store, engines, keys, logs, Arc::clone(&clock) as Arc<dyn Clock>, Tracer::default());
         Self { clock, runner, project, job, spec, _dir: dir }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Following<'s> {
     pub(super) collector: Collector,
     /// Whether an earlier service has stored the start.
     pub(super) resumed: bool,
+    /// When it was wanted.
+    pub(super) began_at: Timestamp,
     pub(super) started_at: Timestamp,
     /// When its time is up.
     pub(super) deadline: Instant,
@@ -57,7 +59,7 @@ impl Following<'_> {
         fail::fail_point!("ended", |_| std::process::abort());
         let (reports, log) = Box::pin(self.collector.finish(DRAIN)).await;
         fail::fail_point!("collected", |_| std::process::abort());
-        Box::pin(conclude(shared, id, &end, &reports, log)).await;
+        Box::pin(conclude(shared, (id, self.began_at), &end, &reports, log)).await;
         fail::fail_point!("concluded", |_| std::process::abort());
         Box::pin(self.entry.remove(&self.handle)).await;
     }

@@ -84,7 +84,7 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
         }
         secrets.push(value);
     }
-    for (name, given) in given(plan, &config) {
+    for (name, given) in given(shared, plan, &config) {
         let value = match given {
             GivenAs::Variable(value) => value,
             GivenAs::File { path, content } => {
@@ -120,8 +120,11 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
 }
 
 /// What Haulier gives to every script.
-fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, GivenAs)> {
+fn given(shared: &Shared, plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, GivenAs)> {
     let run = &plan.run;
+    // Without a span of our own, what the script does goes right below its caller's.
+    let own = shared.tracer.attempt(run, plan.attempt.id.number).map(|span| span.traceparent());
+    let traceparent = own.or_else(|| run.traceparent.clone());
     Given {
         run: run.id,
         job: &run.job_name,
@@ -132,7 +135,7 @@ fn given(plan: &LaunchPlan, config: &JobConfig) -> Vec<(String, GivenAs)> {
         nonce: &plan.attempt.nonce,
         config: config.config.as_ref(),
         scheduled_time: run.source.get("time").filter(|_| run.created_by == SCHEDULER).map(String::as_str),
-        traceparent: run.traceparent.as_ref().map(TraceParent::as_str),
+        traceparent: traceparent.as_ref().map(TraceParent::as_str),
     }
     .all()
 }

@@ -47,6 +47,7 @@ use crate::{
     logs::LogStore,
     metrics::RunMetrics,
     store::{Admitted, Stopped, Store, StoreError},
+    telemetry::Tracer,
     vault::ProjectKeys,
 };
 
@@ -71,6 +72,7 @@ struct Shared {
     schedules_changed: Notify,
     leases: lease::Leases,
     metrics: RunMetrics,
+    tracer: Tracer,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     /// While this service leads.
@@ -94,7 +96,14 @@ struct Driven {
 impl Runner {
     /// A runner that does nothing yet.
     #[must_use]
-    pub fn new(store: Store, engines: Engines, keys: ProjectKeys, logs: LogStore, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        store: Store,
+        engines: Engines,
+        keys: ProjectKeys,
+        logs: LogStore,
+        clock: Arc<dyn Clock>,
+        tracer: Tracer,
+    ) -> Self {
         let caches_live_runs = !store.is_shared();
         Self(Arc::new(Shared {
             store,
@@ -108,6 +117,7 @@ impl Runner {
             schedules_changed: Notify::new(),
             leases: lease::Leases::default(),
             metrics: RunMetrics::default(),
+            tracer,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             term: Mutex::default(),

@@ -59,7 +59,7 @@ macro_rules! store_contract {
             what_is_remembered_is_bounded, late_jobs_are_found, channels_gather_what_they_are_told,
             what_cannot_be_sent_is_tried_and_given_up, figures_are_of_the_present,
             lists_filter, any_page_size_gives_the_same,
-            sign_ins, activity, queues_of_limits, jobs_by_part_of_their_name,
+            sign_ins, people_sign_in, activity, queues_of_limits, jobs_by_part_of_their_name,
             limits_hold_under_contention, two_services_never_over_admit,
             a_failed_write_undoes_only_its_own, everything_outlives_a_restart, a_newer_schema_is_refused
         }

@@ -61,6 +61,7 @@ pub use samples::Expectation;
 pub use schedules::{DueSchedule, SCHEDULER, ScheduleState, Served};
 pub use secrets::{StoredRegistry, StoredSecret};
 pub use session::Session;
+pub use sign_ins::PersonSession;
 pub use states::StateVersion;
 pub use stops::Stopped;
 pub use trigger::{NewRun, TriggerOutcome};

@@ -6,6 +6,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 /// Who is signed in. With `__Host-`, no other host and no plain connection can have set it.
 const SESSION: (&str, &str) = ("haulier-session", "__Host-haulier-session");
+/// A sign-in that was begun.
+const REQUEST: (&str, &str) = ("haulier-sign-in", "__Host-haulier-sign-in");
 /// The project that pages are about.
 pub(super) const PROJECT: &str = "haulier-project";
 /// Light or dark.
@@ -26,6 +28,18 @@ pub(super) fn session(headers: &HeaderMap, secure: bool) -> Option<&str> {
 /// Makes the browser keep a session; `None` makes it forget.
 pub(super) fn set_session(value: Option<(&str, Duration)>, secure: bool) -> Option<HeaderValue> {
     let name = if secure { SESSION.1 } else { SESSION.0 };
+    let (value, age) = value.unwrap_or(("", Duration::ZERO));
+    set(name, value, age, secure)
+}
+
+/// The sign-in that a browser has begun.
+pub(super) fn request(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    get(headers, if secure { REQUEST.1 } else { REQUEST.0 })
+}
+
+/// Makes the browser keep a sign-in that it begins; `None` makes it forget.
+pub(super) fn set_request(value: Option<(&str, Duration)>, secure: bool) -> Option<HeaderValue> {
+    let name = if secure { REQUEST.1 } else { REQUEST.0 };
     let (value, age) = value.unwrap_or(("", Duration::ZERO));
     set(name, value, age, secure)
 }

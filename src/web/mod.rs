@@ -62,6 +62,8 @@ pub fn router(api: &Api) -> Router {
     Router::new()
         .route("/", get(routes::overview::show))
         .route("/sign-in", get(routes::sign_in::show).post(routes::sign_in::enter))
+        .route("/sign-in/oidc", get(routes::oidc::depart))
+        .route(routes::oidc::RETURN, get(routes::oidc::arrive))
         .route("/sign-out", post(routes::sign_in::leave))
         .route("/project", post(routes::sign_in::choose_project))
         .route("/theme", post(routes::sign_in::choose_theme))

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     api::{Api, Problem, extract::InProject},
-    auth::{Caller, SessionSecret},
-    domain::{Name, Project, RunId, Scope},
+    auth::{SessionSecret, SignedIn},
+    domain::{Name, Project, ProjectId, RunId, Scope},
     runner::CachedRun,
 };
 
@@ -33,6 +33,7 @@ pub(super) struct Visitor {
     pub(super) secret: SessionSecret,
     /// Whether the connection is secure, as far as the browser is concerned.
     pub(super) secure: bool,
+    who: SignedIn,
     projects: Vec<Name>,
     theme: Theme,
     here: String,
@@ -47,18 +48,16 @@ impl FromRequestParts<Web> for Visitor {
         let then = || Refusal::SignIn(if parts.method == Method::GET { here.clone() } else { "/".to_owned() });
         let secure = is_secure(api, parts);
         let secret = cookies::session(&parts.headers, secure).and_then(SessionSecret::parse).ok_or_else(then)?;
-        let caller = api.auth.session(&secret).await?.ok_or_else(then)?;
+        let who = api.auth.session(&secret).await?.ok_or_else(then)?;
         let chosen = cookies::get(&parts.headers, cookies::PROJECT).and_then(|name| name.parse().ok());
-        let project = project_of(api, &caller, chosen).await?;
-        let projects = match caller.is_instance_admin() {
-            false => Vec::new(),
-            true => api.store.projects().await?.into_iter().map(|(project, _)| project.name).collect(),
-        };
+        let (project, projects) = project_of(api, &who, chosen).await?;
+        let caller = who.caller_in(&project).ok_or_else(Problem::unauthorized)?;
         let projects = if projects.len() > 1 { projects } else { Vec::new() };
         Ok(Self {
             at: InProject { caller, project },
             secret,
             secure,
+            who,
             projects: projects.into_iter().take(MOST_PROJECTS).collect(),
             theme: theme_of(parts),
             here,
@@ -76,17 +75,45 @@ pub(super) fn is_secure(api: &Api, parts: &Parts) -> bool {
     api.origin(&parts.headers).starts_with("https://")
 }
 
-/// A token's own project; for one of the whole installation, the chosen one if there is such a project.
-async fn project_of(api: &Api, caller: &Caller, chosen: Option<Name>) -> Result<Arc<Project>, Problem> {
-    if let Some(own) = caller.token().project {
-        return api.project_by_id(own).await?.ok_or_else(Problem::unauthorized);
+/// Which project pages are about, and those that there are to choose from: a token's own; of a person's, or for whoever
+/// belongs to the whole installation, the chosen one if there is such a project.
+async fn project_of(api: &Api, who: &SignedIn, chosen: Option<Name>) -> Result<(Arc<Project>, Vec<Name>), Problem> {
+    match who {
+        SignedIn::Token(token) => match token.project {
+            Some(own) => Ok((own_project(api, own).await?, Vec::new())),
+            None if token.may(Scope::Admin) => any_project(api, chosen).await,
+            None => Ok((any_project(api, chosen).await?.0, Vec::new())),
+        },
+        SignedIn::Person(person) if !person.scopes_everywhere().is_empty() => any_project(api, chosen).await,
+        SignedIn::Person(person) => {
+            let mut found = Vec::new();
+            for name in person.projects() {
+                found.extend(api.project_by_name(name).await?);
+            }
+            let project = found.iter().find(|project| chosen.as_ref() == Some(&project.name)).or(found.first());
+            let project = project.cloned().ok_or_else(|| {
+                let names: Vec<_> = person.projects().into_iter().map(Name::as_str).collect();
+                let names = names.join(", ");
+                Problem::forbidden(format!("your projects do not exist yet: ask an admin to make one of {names}"))
+            })?;
+            Ok((project, found.into_iter().map(|project| project.name.clone()).collect()))
+        }
     }
+}
+
+async fn own_project(api: &Api, own: ProjectId) -> Result<Arc<Project>, Problem> {
+    api.project_by_id(own).await?.ok_or_else(Problem::unauthorized)
+}
+
+async fn any_project(api: &Api, chosen: Option<Name>) -> Result<(Arc<Project>, Vec<Name>), Problem> {
+    let names = api.store.projects().await?.into_iter().map(|(project, _)| project.name).collect();
     if let Some(name) = chosen
         && let Some(project) = api.project_by_name(&name).await?
     {
-        return Ok(project);
+        return Ok((project, names));
     }
-    api.project_by_name(&Name::default_project()).await?.ok_or_else(|| Problem::not_found("project"))
+    let project = api.project_by_name(&Name::default_project()).await?;
+    Ok((project.ok_or_else(|| Problem::not_found("project"))?, names))
 }
 
 /// An answer that goes on, for as long as whoever asked for it is signed in.
@@ -131,17 +158,18 @@ impl Visitor {
         Shell { live: Some("/live".to_owned()), ..self.shell(api, section, title) }
     }
 
-    /// A run that the visitor may see. Addresses of runs are handed around: for whoever reaches all projects, it is
+    /// A run that the visitor may see. Addresses of runs are handed around: for whoever reaches several projects, it is
     /// shown in its own.
     pub(super) async fn find_run(&mut self, api: &Api, run: RunId) -> Result<Arc<CachedRun>, Problem> {
-        match api.find_run(&self.at, run).await {
-            Err(problem) if problem.status == 404 && self.at.caller.token().project.is_none() => {
-                let found = api.store.run_by_id(run).await?.ok_or(problem)?;
-                let project = api.project_by_id(found.project).await?;
-                self.at.project = project.ok_or_else(|| Problem::not_found("run"))?;
-                api.find_run(&self.at, run).await
-            }
-            found => found,
-        }
+        let problem = match api.find_run(&self.at, run).await {
+            Err(problem) if problem.status == 404 => problem,
+            found => return found,
+        };
+        let Some(found) = api.store.run_by_id(run).await? else { return Err(problem) };
+        let Some(project) = api.project_by_id(found.project).await? else { return Err(problem) };
+        // There they may do what they may do there.
+        let Some(caller) = self.who.caller_in(&project) else { return Err(problem) };
+        self.at = InProject { caller, project };
+        api.find_run(&self.at, run).await
     }
 }

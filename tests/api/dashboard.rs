@@ -2,6 +2,8 @@
 
 mod browser;
 mod forms;
+mod issuer;
 mod markup;
 mod pages;
 mod sessions;
+mod single_sign_on;

@@ -17,5 +17,6 @@ mod runs;
 mod schedules;
 mod scripts;
 mod support;
+mod telemetry;
 mod tokens;
 mod trouble;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use haulier::{
     api::{ApiConfig, types::RunView},
+    auth::OidcSettings,
     callbacks::TargetPolicy,
     client::Client,
     domain::{JobSpec, RunId, RunRequest, RunState},
@@ -11,6 +12,7 @@ use haulier::{
     logs::LogLimits,
     runner::EngineEntry,
     service::{Parts, Service},
+    telemetry::TelemetrySettings,
     vault::{Keyring, MasterKey},
 };
 use secrecy::SecretString;
@@ -29,41 +31,57 @@ pub struct TestApp {
     dir: Arc<TempDir>,
     database: String,
     key: SecretString,
-    log_limits: LogLimits,
+    settings: Settings,
+}
+
+/// What tests set otherwise than a service has it by itself.
+#[derive(Clone, Default)]
+pub struct Settings {
+    pub log_limits: LogLimits,
+    pub oidc: Option<OidcSettings>,
+    pub telemetry: Option<TelemetrySettings>,
 }
 
 impl TestApp {
     pub async fn start() -> Self {
-        let dir = TempDir::new().unwrap();
-        let database = format!("sqlite:{}", dir.path().join("haulier.db").display());
-        Self::start_on(dir, database, LogLimits::default()).await
+        Self::start_with(Settings::default()).await
     }
 
     pub async fn start_with_logs(log_limits: LogLimits) -> Self {
-        let dir = TempDir::new().unwrap();
-        let database = format!("sqlite:{}", dir.path().join("haulier.db").display());
-        Self::start_on(dir, database, log_limits).await
+        Self::start_with(Settings { log_limits, ..Settings::default() }).await
     }
 
-    pub async fn start_on(dir: TempDir, database: String, log_limits: LogLimits) -> Self {
+    pub async fn start_with(settings: Settings) -> Self {
+        let dir = TempDir::new().unwrap();
+        let database = format!("sqlite:{}", dir.path().join("haulier.db").display());
+        Self::start_on(dir, database, settings).await
+    }
+
+    pub async fn start_on(dir: TempDir, database: String, settings: Settings) -> Self {
         let key = MasterKey::generate().unwrap().to_text();
         let engine = SimulatedControl::default();
         let dir = Arc::new(dir);
-        let (service, client) = serve(&dir, &database, &key, &engine, log_limits).await;
-        Self { address: service.address(), client, engine, service: Some(service), dir, database, key, log_limits }
+        let (service, client) = serve(&dir, &database, &key, &engine, &settings).await;
+        Self { address: service.address(), client, engine, service: Some(service), dir, database, key, settings }
     }
 
     /// Ends the service and starts another on the same data, with the same engine.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let (service, client) = serve(&self.dir, &self.database, &self.key, &self.engine, self.log_limits).await;
+        let (service, client) = serve(&self.dir, &self.database, &self.key, &self.engine, &self.settings).await;
         (self.address, self.client, self.service) = (service.address(), client, Some(service));
+    }
+
+    /// The same, with other settings.
+    pub async fn restart_with(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.restart().await;
     }
 
     /// A second service on the same database and engine, with a data directory of its own.
     pub async fn twin(&self) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
-        let (service, client) = serve(&dir, &self.database, &self.key, &self.engine, self.log_limits).await;
+        let (service, client) = serve(&dir, &self.database, &self.key, &self.engine, &self.settings).await;
         Self {
             address: service.address(),
             client,
@@ -72,7 +90,7 @@ impl TestApp {
             dir,
             database: self.database.clone(),
             key: self.key.clone(),
-            log_limits: self.log_limits,
+            settings: self.settings.clone(),
         }
     }
 
@@ -154,8 +172,9 @@ async fn serve(
     database: &str,
     key: &SecretString,
     engine: &SimulatedControl,
-    log_limits: LogLimits,
+    settings: &Settings,
 ) -> (Service, Client) {
+    let Settings { log_limits, oidc, telemetry } = settings.clone();
     let engine = engine.clone();
     let parts = Parts {
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -169,12 +188,14 @@ async fn serve(
         }),
         default_engine: "simulated".to_owned(),
         log_limits,
+        telemetry,
         api: ApiConfig {
             public_url: None,
             max_body_bytes: 1 << 20, // Receivers live on this one address of the loopback network.
             callback_targets: TargetPolicy::new(vec!["127.0.0.1/32".parse().unwrap()]),
             registry_targets: TargetPolicy::of_setting(vec!["127.0.0.1/32".parse().unwrap()], "registries.allow"),
             metrics_public: false,
+            oidc,
         },
     };
     let service = Service::start(parts).await.unwrap();

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::fixtures::{START, Subject, after, name};
 use crate::{
-    domain::{ErrorCode, Phase, Scope, StopCause, Token, TokenId},
-    store::RunFilter,
+    domain::{Access, ErrorCode, Person, Phase, Scope, StopCause, Token, TokenId},
+    store::{PersonSession, RunFilter},
 };
 
 /// A sign-in gives its token until its time is over or it is ended, also when the token was revoked: who may do what is
@@ -33,10 +33,44 @@ pub async fn sign_ins(subject: &Subject) {
     // Whoever signs in sweeps away what is over.
     store.sign_in(token.id, b"third", after(61), after(120)).await.unwrap();
     assert_eq!(store.signed_in(b"first", START).await.unwrap(), None);
-    store.sign_out(b"second").await.unwrap();
-    store.sign_out(b"second").await.unwrap();
+    store.sign_out(b"second", after(62)).await.unwrap();
+    store.sign_out(b"second", after(62)).await.unwrap();
     assert_eq!(store.signed_in(b"second", START).await.unwrap(), None);
     assert!(store.signed_in(b"third", after(62)).await.unwrap().is_some());
+}
+
+/// A person is signed in under the settings that let them in, until the session's time is over or it is ended; and a
+/// request leads to one session alone, also after its end.
+pub async fn people_sign_in(subject: &Subject) {
+    let store = &subject.store;
+    let access = Access { project: Some(name("sales")), scopes: vec![Scope::Read, Scope::Trigger] };
+    let person = Person { name: "anna@example.com".to_owned(), subject: "4711".to_owned(), access: vec![access] };
+    let session = |hash: u8, request: u8, end: u64| PersonSession {
+        hash: [hash; 32],
+        request: [request; 32],
+        settings: [9; 32],
+        person: person.clone(),
+        expires_at: after(end),
+    };
+    let find = |hash: u8, settings: u8, at: u64| async move {
+        store.signed_in_person(&[hash; 32], &[settings; 32], after(at)).await.unwrap()
+    };
+    assert!(store.sign_in_person(session(1, 1, 60), START).await.unwrap());
+    assert_eq!(find(1, 9, 59).await.as_ref(), Some(&person));
+    assert_eq!(find(1, 9, 60).await, None);
+    assert_eq!(find(1, 8, 0).await, None, "under other settings");
+    assert_eq!(find(2, 9, 0).await, None);
+    assert!(!store.sign_in_person(session(2, 1, 60), START).await.unwrap(), "the request was used");
+    assert_eq!(find(2, 9, 0).await, None);
+    assert!(store.sign_in_person(session(2, 2, 90), START).await.unwrap());
+
+    store.sign_out(&[1; 32], after(1)).await.unwrap();
+    store.sign_out(&[1; 32], after(1)).await.unwrap();
+    assert_eq!(find(1, 9, 1).await, None);
+    assert_eq!(find(2, 9, 1).await.as_ref(), Some(&person), "another session of theirs goes on");
+    assert!(!store.sign_in_person(session(3, 1, 60), after(2)).await.unwrap(), "it is over, and used nevertheless");
+    // Whoever signs in sweeps away what is over.
+    assert!(store.sign_in_person(session(3, 1, 90), after(60)).await.unwrap());
 }
 
 /// What ended is counted by its end, up to a bound; what went wrong comes with the latest first.

@@ -32,6 +32,6 @@ pub use rows::{RunRow, WaitingRow, short};
 pub use run::{EventRow, RunPage};
 pub use runs::{RunsFilter, RunsPage};
 pub use shell::{Rights, Section, Shell, Theme};
-pub use sign_in::SignInPage;
+pub use sign_in::{SignInPage, SingleSignOn};
 pub use tokens::{NewToken, TokenRow, TokensPage};
 pub use trigger::{Field, FieldKind, TriggerPage};

@@ -5,7 +5,7 @@ use askama::Template;
 use super::Theme;
 use crate::web::Assets;
 
-/// The form that asks for a token.
+/// The ways to sign in.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
@@ -17,4 +17,15 @@ pub struct SignInPage {
     pub then: String,
     /// Why it did not work.
     pub error: Option<String>,
+    /// The way that needs no token.
+    pub single_sign_on: Option<SingleSignOn>,
+}
+
+/// Signing in at an issuer of identities.
+#[derive(Debug, Clone)]
+pub struct SingleSignOn {
+    /// What people call it.
+    pub name: String,
+    /// Where it begins.
+    pub href: String,
 }

@@ -8,6 +8,7 @@ pub(super) mod limits;
 pub(super) mod live;
 pub(super) mod log;
 pub(super) mod notices;
+pub(super) mod oidc;
 pub(super) mod overview;
 pub(super) mod revisions;
 pub(super) mod run;

@@ -54,9 +54,9 @@ pub(super) async fn rows(
 ) -> Result<Vec<NoticeRow>, Problem> {
     let filter = NoticeFilter {
         project: Some(at.project.id),
-        with_instance: at.caller.token().project.is_none(),
+        with_instance: at.caller.project().is_none(),
         open: Some(open),
-        jobs: at.caller.token().jobs.clone(),
+        jobs: at.caller.jobs().to_vec(),
         ..NoticeFilter::default()
     };
     let notices = api.store.notices(&filter, before, limit).await?;

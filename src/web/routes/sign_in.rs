@@ -1,8 +1,8 @@
 //! Signing in and out; which project, which colours.
 
 use axum::{
-    extract::{Query, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{Query, Request, State},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
@@ -10,64 +10,76 @@ use serde::Deserialize;
 use super::{
     Answer, Web,
     forms::{Posted, Strange},
-    pages::{SignInPage, Theme},
+    pages::{SignInPage, SingleSignOn, Theme},
 };
-use crate::web::{
-    Assets, cookies,
-    refusal::page,
-    visitor::{is_secure, theme_of},
+use crate::{
+    auth::Caller,
+    web::{
+        Assets, cookies, query_escape,
+        refusal::page,
+        visitor::{is_secure, theme_of},
+    },
 };
 
 /// Where to go after signing in.
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct ThenQuery {
     #[serde(default)]
-    then: String,
+    pub(super) then: String,
 }
 
 /// The form.
-pub(in crate::web) async fn show(Query(query): Query<ThenQuery>, request: axum::extract::Request) -> Answer {
+pub(in crate::web) async fn show(State(web): State<Web>, Query(query): Query<ThenQuery>, request: Request) -> Answer {
     let (parts, _) = request.into_parts();
-    page(&SignInPage { theme: theme_of(&parts), assets: Assets::ours(), then: inside(&query.then), error: None })
+    form(&web, &parts, inside(&query.then), None)
+}
+
+/// All ways to sign in, below what did not work.
+pub(super) fn form(web: &Web, parts: &Parts, then: String, error: Option<String>) -> Answer {
+    let single_sign_on = web.api.auth.oidc().map(|oidc| SingleSignOn {
+        name: oidc.settings().name.clone(),
+        // At the address that the issuer sends people back to: a cookie belongs to one host.
+        href: format!("{}/sign-in/oidc?then={}", web.api.origin(&parts.headers), query_escape(&then)),
+    });
+    page(&SignInPage { theme: theme_of(parts), assets: Assets::ours(), then, error, single_sign_on })
 }
 
 /// Checks the token as the API does, and begins a session.
 pub(in crate::web) async fn enter(State(web): State<Web>, Strange { fields, parts }: Strange) -> Answer {
     let then = inside(fields.text("then"));
     let caller = web.api.auth.authenticate(&format!("Bearer {}", fields.text("token"))).await?;
-    let Some(caller) = caller else {
+    let Some(token) = caller.as_ref().and_then(Caller::token) else {
         let error = "this token does not work: it is unknown, revoked or expired".to_owned();
-        let form = SignInPage { theme: theme_of(&parts), assets: Assets::ours(), then, error: Some(error) };
-        let mut response = page(&form)?;
+        let mut response = form(&web, &parts, then, Some(error))?;
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     };
-    let (secret, age) = web.api.auth.begin_session(&caller).await?;
-    let secure = is_secure(&web.api, &parts);
-    Ok(with_cookie(Redirect::to(&then), cookies::set_session(Some((secret.expose(), age)), secure)))
+    let (secret, age) = web.api.auth.begin_session(token).await?;
+    let session = cookies::set_session(Some((secret.expose(), age)), is_secure(&web.api, &parts));
+    Ok(with_cookie(Redirect::to(&then).into_response(), session))
 }
 
 /// Ends the session.
 pub(in crate::web) async fn leave(State(web): State<Web>, Posted { visitor, .. }: Posted) -> Answer {
     web.api.auth.end_session(&visitor.secret).await?;
-    Ok(with_cookie(Redirect::to("/sign-in"), cookies::set_session(None, visitor.secure)))
+    let forgotten = cookies::set_session(None, visitor.secure);
+    Ok(with_cookie(Redirect::to("/sign-in").into_response(), forgotten))
 }
 
 /// Keeps which project pages are about. Whether it may be seen is asked for each page.
 pub(in crate::web) async fn choose_project(Posted { visitor, fields }: Posted) -> Answer {
     let cookie = cookies::set_choice(cookies::PROJECT, fields.text("project"), visitor.secure);
-    Ok(with_cookie(Redirect::to("/"), cookie))
+    Ok(with_cookie(Redirect::to("/").into_response(), cookie))
 }
 
 /// Keeps which colours pages have.
 pub(in crate::web) async fn choose_theme(Posted { visitor, fields }: Posted) -> Answer {
     let theme = Theme::parse(fields.text("theme")).unwrap_or_default();
     let cookie = cookies::set_choice(cookies::THEME, theme.as_str(), visitor.secure);
-    Ok(with_cookie(Redirect::to(&inside(fields.text("back"))), cookie))
+    Ok(with_cookie(Redirect::to(&inside(fields.text("back"))).into_response(), cookie))
 }
 
-fn with_cookie(redirect: Redirect, cookie: Option<HeaderValue>) -> Response {
-    let mut response = redirect.into_response();
+pub(super) fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -75,7 +87,7 @@ fn with_cookie(redirect: Redirect, cookie: Option<HeaderValue>) -> Response {
 }
 
 /// An address of ours, whatever was given: nobody is led to another site.
-fn inside(path: &str) -> String {
+pub(super) fn inside(path: &str) -> String {
     let bytes = path.as_bytes();
     let ours = bytes.first() == Some(&b'/')
         && !matches!(bytes.get(1), Some(b'/' | b'\\'))

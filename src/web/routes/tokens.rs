@@ -53,7 +53,7 @@ async fn listed(api: &Api, visitor: &Visitor, before: Option<TokenId>) -> Result
         created: Ago::new(token.created_at, shell.now),
         expires: token.expires_at.map(|at| Ago::new(at, shell.now)),
         valid: token.is_valid(shell.now),
-        own: token.id == at.caller.token().id,
+        own: at.caller.token().is_some_and(|own| own.id == token.id),
     });
     Ok(TokensPage { tokens: rows.collect(), next, made: None, errors: Vec::new(), shell })
 }

@@ -1,0 +1,67 @@
+//! Calls to the issuer: bounded in time and size, over TLS unless the issuer itself is not.
+
+use std::time::Duration;
+
+use futures::{FutureExt as _, future::BoxFuture};
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use reqwest::redirect::Policy;
+
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes. The largest there are in practice, keys with their certificates, have some 20 KiB.
+const LARGEST_ANSWER: usize = 512 * 1024;
+
+/// Asks the issuer.
+#[derive(Debug)]
+pub(super) struct IssuerHttp(reqwest::Client);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    #[error("the call failed")]
+    Call(#[from] reqwest::Error),
+    #[error("the answer has more than {LARGEST_ANSWER} bytes")]
+    TooLarge,
+    #[error("the answer cannot be read")]
+    Odd(#[from] axum::http::Error),
+}
+
+impl IssuerHttp {
+    /// # Errors
+    /// TLS cannot be set up.
+    pub(super) fn new(issuer: &str) -> Result<Self, reqwest::Error> {
+        crate::install_crypto();
+        let client = reqwest::Client::builder()
+            .https_only(issuer.starts_with("https://"))
+            .timeout(TIMEOUT)
+            // A redirect could lead secrets to where they do not belong.
+            .redirect(Policy::none())
+            .pool_max_idle_per_host(2)
+            .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self(client))
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut answer = self.0.execute(request.try_into()?).await?;
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await? {
+            if body.len() + piece.len() > LARGEST_ANSWER {
+                return Err(HttpError::TooLarge);
+            }
+            body.extend_from_slice(&piece);
+        }
+        let mut response = axum::http::Response::builder().status(answer.status()).body(body)?;
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for IssuerHttp {
+    type Error = HttpError;
+    type Future = BoxFuture<'c, Result<HttpResponse, HttpError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        self.send(request).boxed()
+    }
+}
