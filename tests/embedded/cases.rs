@@ -4,11 +4,11 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 
 use futures::StreamExt;
 use haulier::engines::{
-    Change, LaunchFailure, LaunchFile, LogSource, WorkloadPhase,
+    Change, Engine, LaunchFailure, LaunchFile, LaunchProgress, LogSource, WorkloadPhase,
     contract::{Step, Subject, Verdict, run_case},
 };
 
-use super::{embedded, embedded_rootless, root, run_by_an_ordinary_user, shim_of};
+use super::{archive, embedded, embedded_rootless, root, run_by_an_ordinary_user, shim_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded_shim_killed_is_an_interruption() {
@@ -46,6 +46,20 @@ async fn rootless_containers_are_confined() {
     let case = "embedded_engine::cases::rootless_containers_are_confined";
     if !run_by_an_ordinary_user(case) {
         run_case(case, embedded_rootless().await, containers_are_confined).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_layers_hide_what_lies_below_and_keep_their_owners() {
+    let case = "embedded_layers_hide_what_lies_below_and_keep_their_owners";
+    run_case(case, embedded().await, layers_hide_what_lies_below_and_keep_their_owners).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rootless_layers_hide_what_lies_below_and_keep_their_owners() {
+    let case = "embedded_engine::cases::rootless_layers_hide_what_lies_below_and_keep_their_owners";
+    if !run_by_an_ordinary_user(case) {
+        run_case(case, embedded_rootless().await, layers_hide_what_lies_below_and_keep_their_owners).await;
     }
 }
 
@@ -113,5 +127,32 @@ async fn containers_are_confined(subject: Arc<Subject>) -> Verdict {
     let expected = ["CapEff:", "00000000000404fb", "NoNewPrivs:", "1", "Seccomp:", "2"];
     assert_eq!(lines[..6], expected, "{output}");
     assert!(lines[6].parse::<u32>().unwrap() < 8, "its own processes alone: {output}");
+    Ok(())
+}
+
+/// Deleted files, directories that hide others, files and a main process of another user.
+async fn layers_hide_what_lies_below_and_keep_their_owners(subject: Arc<Subject>) -> Verdict {
+    let busybox = archive::busybox();
+    let below: &[archive::File<'_>] = &[
+        ("bin/busybox", &busybox, 0),
+        ("deleted/stays", b"", 1234),
+        ("deleted/goes", b"", 0),
+        ("hidden/goes", b"", 0),
+        ("hidden/this/too", b"", 0),
+    ];
+    let above: &[archive::File<'_>] =
+        &[("deleted/.wh.goes", b"", 0), ("hidden/.wh..wh..opq", b"", 0), ("hidden/new", b"", 4321)];
+    let archives = tempfile::tempdir_in(root()).unwrap();
+    let engine = archive::engine(subject.owner, &root(), archives.path());
+    let script = "cd /; b=/bin/busybox
+        $b find deleted hidden -type f -exec $b stat -c '%u:%g %n' {} +; $b id -u
+        $b touch /mine 2>/dev/null && echo root may write";
+    let spec =
+        archive::launch(&subject, archives.path(), &[below, above], "1234", &["/bin/busybox", "sh", "-c", script]);
+    engine.ensure(&spec, &LaunchProgress::new().0).await.unwrap();
+    let handle = subject.launch(&spec).await;
+    assert_eq!(subject.end(&handle).await.failure, None);
+    let output = String::from_utf8(subject.output(&handle, LogSource::Stdout).await).unwrap();
+    assert_eq!(output, "1234:1234 deleted/stays\n4321:4321 hidden/new\n1234\n");
     Ok(())
 }

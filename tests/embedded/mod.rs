@@ -1,5 +1,6 @@
 //! This machine's kernel, as the contract wants it: by root, and by an ordinary user.
 
+mod archive;
 mod cases;
 #[path = "../ordinary_user/mod.rs"]
 mod ordinary_user;
@@ -65,7 +66,7 @@ async fn subject(name: &'static str, root: PathBuf) -> Result<Subject, String> {
 pub fn run_by_an_ordinary_user(test: &str) -> bool {
     let user = OrdinaryUser::of_the_tests();
     user.is_ok_and(|user| {
-        let root = user.home().join("contract");
+        let root = user.home.join("contract");
         env::var_os(HANDED_OVER).is_none() && hand_over(test, &user, &root)
     })
 }

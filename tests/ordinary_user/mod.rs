@@ -12,15 +12,13 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Nobody on any machine.
-const STRANGER: u32 = 1_234_567_890;
-
 /// A user that root can become.
 #[derive(Debug, Clone)]
 pub struct OrdinaryUser {
-    uid: u32,
-    gid: u32,
-    home: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    /// A place to write to.
+    pub home: PathBuf,
 }
 
 impl OrdinaryUser {
@@ -37,19 +35,6 @@ impl OrdinaryUser {
         let entry = entry.ok_or_else(|| format!("there is no user {name}"))?;
         let number = |at: usize| entry[at].parse::<u32>().map_err(|error| error.to_string());
         Self { uid: number(2)?, gid: number(3)?, home: entry[5].into() }.checked()
-    }
-
-    /// One whom nobody lends anything.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn stranger() -> Result<Self, String> {
-        Self { uid: STRANGER, gid: STRANGER, home: "/nonexistent".into() }.checked()
-    }
-
-    /// A place to write to.
-    pub fn home(&self) -> &Path {
-        &self.home
     }
 
     /// A command that this user runs.
@@ -69,7 +54,11 @@ impl OrdinaryUser {
         directory
     }
 
-    fn checked(self) -> Result<Self, String> {
+    /// The same, if this process can become that user, who can then execute Haulier.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn checked(self) -> Result<Self, String> {
         if fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) != 0) {
             return Err("only root can become another user".to_owned());
         }

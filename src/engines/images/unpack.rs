@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entry, EntryType, Header};
 
 use super::{ImageStore, Layer, broken, hex, invalid, short};
 use crate::engines::EngineError;
@@ -148,7 +148,7 @@ fn unpack(archive: impl Read, max_bytes: u64, owners: Owners) -> io::Result<Answ
     let hashed = Hashed { inner: decompressed(archive)?, hash: Context::new(&SHA256) };
     let mut archive = Archive::new(hashed);
     archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(owners == Owners::Kept);
+    archive.set_preserve_ownerships(owners.are_kept());
     archive.set_preserve_mtime(true);
     archive.set_overwrite(true);
     let mut bytes = 0_u64;
@@ -159,7 +159,8 @@ fn unpack(archive: impl Read, max_bytes: u64, owners: Owners) -> io::Result<Answ
             return Err(io::Error::other(format!("it takes more than {max_bytes} bytes: raise image_store_mb")));
         }
         let path = entry.path()?.into_owned();
-        unpack_entry(&mut entry, owners).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let unpacked = owners.check(entry.header()).and_then(|()| unpack_entry(&mut entry, owners));
+        unpacked.map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
     }
     // What comes after the last entry belongs to the digest too.
     let mut rest = archive.into_inner();
@@ -182,12 +183,10 @@ fn unpack_entry(entry: &mut Entry<'_, impl Read>, owners: Owners) -> io::Result<
             make_way(&path, false)?;
             let mode = Mode::from_raw_mode(entry.header().mode()? & 0o7777);
             mknodat(CWD, &path, FileType::Fifo, mode, 0)?;
-            match owners {
-                Owners::Kept => {
-                    lchown(&path, Some(number(entry.header().uid()?)?), Some(number(entry.header().gid()?)?))
-                }
-                Owners::Root => Ok(()),
+            if owners.are_kept() {
+                lchown(&path, Some(number(entry.header().uid()?)?), Some(number(entry.header().gid()?)?))?;
             }
+            Ok(())
         }
         EntryType::Link => {
             let target = entry.link_name()?.ok_or_else(|| io::Error::other("a link to nothing"))?;
@@ -206,22 +205,39 @@ fn unpack_entry(entry: &mut Entry<'_, impl Read>, owners: Owners) -> io::Result<
     }
 }
 
-/// Whose the files become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owners {
-    /// Whom the layer says.
-    Kept,
-    /// Root, for there is nobody else.
-    Root,
+/// Whose files may become: as many users and groups as this process's user namespace has, from 0 up.
+#[derive(Debug, Clone, Copy)]
+struct Owners {
+    users: u64,
+    groups: u64,
 }
 
 impl Owners {
+    /// To be asked where there is a `/proc`.
     fn here() -> Self {
-        let alone = |path: &str| {
-            fs::read_to_string(path)
-                .is_ok_and(|map| map.split_whitespace().nth(2) == Some("1") && map.lines().count() == 1)
+        let count = |path: &str| {
+            let map = fs::read_to_string(path).unwrap_or_default();
+            let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+            counts.sum()
         };
-        if alone("/proc/self/uid_map") || alone("/proc/self/gid_map") { Self::Root } else { Self::Kept }
+        Self { users: count("/proc/self/uid_map"), groups: count("/proc/self/gid_map") }
+    }
+
+    /// Where there is nobody but root, all becomes root's.
+    fn are_kept(self) -> bool {
+        self.users > 1 && self.groups > 1
+    }
+
+    fn check(self, header: &Header) -> io::Result<()> {
+        let (uid, gid) = (header.uid()?, header.gid()?);
+        if !self.are_kept() || (uid < self.users && gid < self.groups) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "it belongs to user {uid}, group {gid}, and the service, which is not root, has {} user ids and {} group ids \
+             to give: lend its user more in /etc/subuid and /etc/subgid, or run it as root",
+            self.users, self.groups
+        )))
     }
 }
 
