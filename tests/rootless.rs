@@ -183,3 +183,16 @@ fn containers_outlive_the_service_and_can_be_cancelled() {
     assert_eq!(service.json(&["show", &run])["attempt"], 1);
     service.eventually("nothing is left", |_| !container.path().exists());
 }
+
+/// As under a unit with `NoNewPrivileges`: there are ids to be had, and no way to get them.
+#[test]
+fn what_is_missing_is_told_and_what_to_do() {
+    let Some(service) = Serve::start("what_is_missing_is_told_and_what_to_do") else { return };
+    let mut command = service.user.command("setpriv");
+    command.args(["--no-new-privs", env!("CARGO_BIN_EXE_haulier"), "image", "list"]);
+    command.env("HAULIER_CONFIG", service.dir.path().join("haulier.toml"));
+    let done = command.env("HAULIER_DATA_DIR", service.dir.path()).output().unwrap();
+    assert!(!done.status.success());
+    let told = text(&done.stderr);
+    assert!(told.contains("newuidmap") && told.contains("NoNewPrivileges"), "{told}");
+}

@@ -8,13 +8,16 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
-use nix::sched::{CloneFlags, setns};
+use rustix::{
+    io::Errno,
+    thread::{LinkNameSpaceType, move_into_link_name_space, set_thread_groups},
+};
 
 /// Comes before the subcommand: the user namespace to enter first.
 const WITHIN: &str = "embedded-within";
@@ -92,11 +95,11 @@ pub(super) fn arguments() -> io::Result<impl Iterator<Item = OsString>> {
 }
 
 fn enter(namespace: &File) -> io::Result<()> {
-    setns(namespace, CloneFlags::CLONE_NEWUSER)?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))?;
     // The user's own further groups mean nothing inside. Where they cannot be given up the kernel has its reasons: a
     // group may be there to forbid.
-    match rustix::thread::set_thread_groups(&[]) {
-        Ok(()) | Err(rustix::io::Errno::PERM) => Ok(()),
+    match set_thread_groups(&[]) {
+        Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,9 +1,20 @@
 //! Which user and group ids a user namespace has: the user's own as root, and those that `/etc/subuid` and
 //! `/etc/subgid` lend.
 
-use std::{fs, io, path::Path, process::Command};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
+
+/// How long `newuidmap` may take, which may have to ask a directory service.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How many ids containers have, from 0 up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,16 +120,38 @@ impl IdMap {
 }
 
 fn run(program: &str, pid: u32, extents: &Extents) -> Result<(), String> {
-    let done = Command::new(program).arg(pid.to_string()).args(extents.arguments()).output();
-    let why = match done {
-        Ok(done) if done.status.success() => return Ok(()),
-        Ok(done) => String::from_utf8_lossy(&done.stderr).trim().to_owned(),
-        Err(error) => error.to_string(),
-    };
+    let mut command = Command::new(program);
+    command.arg(pid.to_string()).args(extents.arguments());
+    let Err(why) = succeeds(&mut command) else { return Ok(()) };
     Err(format!(
         "{program} fails: {why}: see that it is installed setuid root (apt install --reinstall uidmap), and that the \
          service runs without NoNewPrivileges"
     ))
+}
+
+/// The error is what it writes to stderr.
+fn succeeds(command: &mut Command) -> io::Result<()> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if Instant::now() < deadline => thread::sleep(PAUSE),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let mut why = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_string(&mut why)?;
+    }
+    Err(io::Error::other(why.trim().to_owned()))
 }
 
 fn installed(program: &str) -> bool {

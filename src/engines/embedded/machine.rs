@@ -5,7 +5,8 @@ use std::{fs, io, path::Path};
 use super::{
     cgroups::Enforced,
     idmap::{IdMap, Ids},
-    sealed, userns,
+    sealed,
+    userns::{self, Made},
 };
 use crate::{
     domain::Resources,
@@ -46,10 +47,10 @@ impl Machine {
         }
         let (map, single) = IdMap::of_this_user();
         let trial = tempfile::Builder::new().prefix(".trial-").tempdir_in(dir)?;
-        let made = userns::make(&helper, &map, trial.path());
-        let (helper, missing) = match made {
-            Ok(namespace) => (helper.within(namespace), None),
-            Err(why) => (helper, Some(why)),
+        let Made { namespace, missing } = userns::make(&helper, &map, trial.path());
+        let helper = match namespace {
+            Some(namespace) => helper.within(namespace),
+            None => helper,
         };
         helper.remove_tree(trial.path())?;
         let rootless = Rootless { ids: map.ids(), fingerprint: map.fingerprint(), missing, single };

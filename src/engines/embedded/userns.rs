@@ -5,7 +5,6 @@
 //! still run, are as good in that one.
 
 use std::{
-    ffi::CString,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
     os::fd::OwnedFd,
@@ -31,39 +30,43 @@ const GOOD: &str = "good";
 /// An error's text is no longer.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// Makes the namespace, and tries in `dir`, an empty directory, what containers will need. Blocks.
-///
-/// # Errors
-/// What this machine does not allow, and what to do about it.
-pub(super) fn make(helper: &Helper, map: &IdMap, dir: &Path) -> Result<OwnedFd, String> {
-    let child = helper
-        .command(MAKE)
-        .arg(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("a process for the user namespace cannot be started: {error}"))?;
-    Maker(child).make(map)
+/// What came of making a namespace.
+pub(super) struct Made {
+    /// It may be there, and of no use for containers.
+    pub(super) namespace: Option<OwnedFd>,
+    /// What this machine does not allow, and what to do about it.
+    pub(super) missing: Option<String>,
+}
+
+/// Makes the namespace, and tries in `dir`, an empty directory, what containers will need; what it leaves there, root of
+/// the namespace can remove. Blocks.
+pub(super) fn make(helper: &Helper, map: &IdMap, dir: &Path) -> Made {
+    let mut command = helper.command(MAKE);
+    command.arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut namespace = None;
+    let made = match command.spawn() {
+        Ok(child) => Maker(child).make(map, &mut namespace),
+        Err(error) => Err(format!("a process for the user namespace cannot be started: {error}")),
+    };
+    Made { namespace, missing: made.err() }
 }
 
 /// The process that makes it, which does not outlive this.
 struct Maker(Child);
 
 impl Maker {
-    fn make(mut self, map: &IdMap) -> Result<OwnedFd, String> {
-        let (Some(stdin), Some(stdout)) = (self.0.stdin.take(), self.0.stdout.take()) else {
+    fn make(mut self, map: &IdMap, namespace: &mut Option<OwnedFd>) -> Result<(), String> {
+        let (Some(mut stdin), Some(stdout)) = (self.0.stdin.take(), self.0.stdout.take()) else {
             return Err("the process that makes the user namespace has no pipes".to_owned());
         };
         let mut answers = BufReader::new(stdout.take(LONGEST_ANSWER));
         answer(&mut answers)?;
         map.apply(self.0.id())?;
-        let namespace = File::open(format!("/proc/{}/ns/user", self.0.id()))
+        let file = File::open(format!("/proc/{}/ns/user", self.0.id()))
             .map_err(|error| format!("the user namespace cannot be held on to: {error}"))?;
-        // It goes on when the pipe ends.
-        drop(stdin);
-        answer(&mut answers)?;
-        Ok(namespace.into())
+        *namespace = Some(file.into());
+        stdin.write_all(b"\n").map_err(|error| format!("the process that makes it ended early: {error}"))?;
+        answer(&mut answers)
     }
 }
 
@@ -90,9 +93,10 @@ pub(super) fn main(dir: &Path) {
     if !tell(made) {
         return;
     }
-    // Until this process has its ids.
-    let _ = io::stdin().read_to_end(&mut Vec::new());
-    tell(try_mounts(dir));
+    // Nothing is tried without the ids, and nothing when the service has gone away.
+    if io::stdin().read_exact(&mut [0]).is_ok() {
+        tell(try_mounts(dir));
+    }
 }
 
 /// `false`: there is no use in going on.
@@ -119,30 +123,29 @@ fn refused(error: Errno, read: impl Fn(&str) -> Option<String>) -> String {
 
 /// What every container needs.
 fn try_mounts(dir: &Path) -> Result<(), String> {
-    let here =
-        CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWCGROUP;
-    unshare(here).map_err(|error| confined("make namespaces", error.into()))?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(|error| confined("change mounts", error.into()))?;
-    let path = |name: &str| dir.join(name);
     for name in ["memory", "proc", "root", "lower", "upper", "work"] {
-        fs::create_dir(path(name)).map_err(|error| format!("{}: {error}", path(name).display()))?;
+        fs::create_dir(dir.join(name)).map_err(|error| format!("{} cannot be written to: {error}", dir.display()))?;
     }
-    mount("tmpfs", path("memory"), "tmpfs", MountFlags::empty(), None)
-        .map_err(|error| confined("mount a tmpfs", error.into()))?;
-    mount("cgroup2", path("memory"), "cgroup2", MountFlags::RDONLY, None)
-        .map_err(|error| confined("mount cgroup2", error.into()))?;
+    unshare(
+        CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWCGROUP,
+    )
+    .map_err(|error| confined("make other namespaces", &error.into()))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(|error| confined("change mounts", &error.into()))?;
+    for kind in ["tmpfs", "cgroup2"] {
+        mount(kind, dir.join("memory"), kind, MountFlags::RDONLY, None)
+            .map_err(|error| confined(&format!("mount {kind}"), &error.into()))?;
+    }
     std::env::set_current_dir(dir).map_err(|error| error.to_string())?;
-    let options =
-        CString::new("lowerdir=lower,upperdir=upper,workdir=work,userxattr").map_err(|error| error.to_string())?;
-    mount("overlay", path("root"), "overlay", MountFlags::NODEV, Some(options.as_c_str()))
+    let layers = c"lowerdir=lower,upperdir=upper,workdir=work,userxattr";
+    mount("overlay", dir.join("root"), "overlay", MountFlags::NODEV, Some(layers))
         .map_err(|error| no_overlay(dir, error))?;
-    // The first process of a namespace: this one is not, only what it starts is.
-    let tried = Command::new("/proc/self/exe").arg(TRY_PROC).arg(path("proc")).env_clear().output();
+    // This process is in no process namespace of its own: what it starts is.
+    let tried = Command::new("/proc/self/exe").arg(TRY_PROC).arg(dir.join("proc")).env_clear().output();
     match tried {
         Ok(done) if done.status.success() => Ok(()),
         Ok(done) => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
-        Err(error) => Err(confined("start a process in a process namespace", error)),
+        Err(error) => Err(confined("start a process in a process namespace", &error)),
     }
 }
 
@@ -156,7 +159,7 @@ pub(super) fn try_proc(dir: &Path) -> io::Result<()> {
 }
 
 /// In a user namespace, and yet without its privileges.
-fn confined(what: &str, error: io::Error) -> String {
+fn confined(what: &str, error: &io::Error) -> String {
     let apparmor = fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
     let advice = if apparmor.is_ok_and(|text| text.trim() == "1") {
         "let this program's AppArmor profile allow userns, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
