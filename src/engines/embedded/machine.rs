@@ -102,11 +102,16 @@ impl Machine {
         Ok(())
     }
 
+    /// Why nothing can be done that needs root of a user namespace, and what to do about it.
+    pub(super) fn lacks_namespace(&self) -> Option<String> {
+        let why = self.rootless.as_ref()?.missing.as_ref()?;
+        Some(format!("{why}; then start the service again, or run it as root, {INSTEAD}"))
+    }
+
     /// What is missing on this machine, and what to do about it.
-    pub(super) fn missing(&self) -> Option<String> {
-        if let Some(rootless) = &self.rootless {
-            let why = rootless.missing.as_ref()?;
-            return Some(format!("{why}; then start the service again, or run it as root, {INSTEAD}"));
+    fn missing(&self) -> Option<String> {
+        if self.rootless.is_some() {
+            return self.lacks_namespace();
         }
         let has_overlay = fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("overlay"));
         if !has_overlay && !Path::new("/sys/module/overlay").exists() {

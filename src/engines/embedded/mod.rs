@@ -94,7 +94,7 @@ impl EmbeddedConfig {
         fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
         let machine = Machine::look(&root, program)?;
-        match machine.missing() {
+        match machine.lacks_namespace() {
             Some(why) => Err(io::Error::new(io::ErrorKind::Unsupported, why)),
             None => self.images_of(&machine, &root),
         }
@@ -125,7 +125,7 @@ pub struct EmbeddedEngine {
 
 impl EmbeddedEngine {
     /// An engine with everything below `root`. `program` is the `haulier` binary, which is executed again for each
-    /// container. Blocks for as long as it takes to copy it.
+    /// container. Blocks for as long as it takes to copy it and, without root, to make a user namespace.
     ///
     /// # Errors
     /// The directory or the program cannot be used.
