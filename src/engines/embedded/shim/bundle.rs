@@ -160,7 +160,11 @@ impl Bundle {
 fn hide_control_groups() -> Result<(), Unusable> {
     unshare(CloneFlags::CLONE_NEWCGROUP)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    Ok(mount("cgroup2", cgroups::ROOT, "cgroup2", flags, None)?)
+    // Two, for where version 2 is mounted already the kernel mounts no second one right upon it.
+    for kind in ["tmpfs", "cgroup2"] {
+        mount(kind, cgroups::ROOT, kind, flags, None)?;
+    }
+    Ok(())
 }
 
 /// Makes a directory and all above it, below `root` whatever links there are; hands back the last.
