@@ -20,9 +20,13 @@ use haulier::{
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::{contract::skipped, label},
 };
+use ordinary_user::OrdinaryUser;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch};
+
+#[path = "ordinary_user/mod.rs"]
+mod ordinary_user;
 
 const TOKEN: &str = "a-token-for-crash-tests";
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -33,12 +37,17 @@ enum On {
     Docker,
     Swarm,
     Embedded,
+    /// The same, with a service that an ordinary user runs.
+    Rootless,
 }
 
-const ENGINES: &[On] = if cfg!(target_os = "linux") { &[On::Docker, On::Swarm, On::Embedded] } else { &[On::Docker] };
+const ENGINES: &[On] =
+    if cfg!(target_os = "linux") { &[On::Docker, On::Swarm, On::Embedded, On::Rootless] } else { &[On::Docker] };
 
 struct Serve {
     on: On,
+    /// Who runs it, if not whoever runs the test.
+    user: Option<OrdinaryUser>,
     child: Child,
     client: Client,
     dir: TempDir,
@@ -53,16 +62,24 @@ impl Serve {
             skipped(case, "HAULIER_TEST_IMAGE is not set: use tests/support/test");
             return None;
         }
-        let dir = TempDir::new().unwrap();
+        let user = match (on, OrdinaryUser::of_the_tests()) {
+            (On::Rootless, Ok(user)) => Some(user),
+            (On::Rootless, Err(why)) => {
+                skipped(&format!("{case} (rootless)"), &why);
+                return None;
+            }
+            _ => None,
+        };
+        let dir = user.as_ref().map_or_else(|| TempDir::new().unwrap(), OrdinaryUser::directory);
         let config = match on {
             On::Docker => format!("[engines.docker]\nkind = \"docker\"\nhost = \"{}\"\n", host("DOCKER")),
             On::Swarm => format!("[engines.swarm]\nkind = \"swarm\"\nhost = \"{}\"\n", host("SWARM")),
-            On::Embedded => "[engines.embedded]\nkind = \"embedded\"\n".to_owned(),
+            On::Embedded | On::Rootless => "[engines.embedded]\nkind = \"embedded\"\n".to_owned(),
         };
         let config = format!("callbacks.allow = [\"127.0.0.0/8\"]\n{config}");
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
-        let (child, client) = spawn(dir.path(), fail_points);
-        Some(Self { on, child, client, dir, receiver: None })
+        let (child, client) = spawn(user.as_ref(), dir.path(), fail_points);
+        Some(Self { on, user, child, client, dir, receiver: None })
     }
 
     fn kill(&mut self) {
@@ -72,7 +89,7 @@ impl Serve {
 
     /// Starts the next service on the same data, without fail points.
     fn restart(&mut self) {
-        (self.child, self.client) = spawn(self.dir.path(), "");
+        (self.child, self.client) = spawn(self.user.as_ref(), self.dir.path(), "");
     }
 
     /// Waits until the service has died of a fail point.
@@ -143,8 +160,10 @@ impl Drop for Serve {
     }
 }
 
-fn spawn(dir: &Path, fail_points: &str) -> (Child, Client) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_haulier"))
+fn spawn(user: Option<&OrdinaryUser>, dir: &Path, fail_points: &str) -> (Child, Client) {
+    let program = env!("CARGO_BIN_EXE_haulier");
+    let mut child = user
+        .map_or_else(|| Command::new(program), |user| user.command(program))
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(dir)
         .env("HAULIER_CONFIG", dir.join("haulier.toml"))
@@ -171,7 +190,7 @@ impl Serve {
             On::Docker => docker_containers_of(&host("DOCKER"), run).await,
             // Its tasks go with it.
             On::Swarm => swarm_services_of(&host("SWARM"), run).await,
-            On::Embedded => {
+            On::Embedded | On::Rootless => {
                 let runs = std::fs::read_dir(self.dir.path().join("embedded/runs")).unwrap().flatten();
                 let labels = runs.filter_map(|entry| std::fs::read_to_string(entry.path().join("labels.json")).ok());
                 labels.filter(|labels| labels.contains(&run.to_string()) || labels.contains(&run.0.to_string())).count()

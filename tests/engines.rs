@@ -7,12 +7,11 @@ use bollard::{
     Docker,
     query_parameters::{ListContainersOptions, RemoveContainerOptions},
 };
-use futures::StreamExt;
 use haulier::{
     domain::InstallationId,
     engine_contract,
     engines::{
-        Change, Credentials, Engine, Handle, LaunchFailure, LaunchFile, LaunchProgress, WorkloadPhase,
+        Credentials, Engine, Handle, LaunchFile, LaunchProgress,
         contract::{Dialect, Faults, NotApplicable, Skipped, SlowImage, Step, Subject, Verdict, run_case},
         docker::{DockerConfig, DockerEngine},
         label,
@@ -20,13 +19,20 @@ use haulier::{
     },
 };
 
+#[cfg(target_os = "linux")]
+#[path = "embedded/mod.rs"]
+mod embedded_engine;
 #[path = "kubernetes/subject.rs"]
 mod kubernetes_subject;
 
 engine_contract!(docker_contract, docker);
 engine_contract!(podman_contract, podman);
 #[cfg(target_os = "linux")]
+use embedded_engine::{embedded, embedded_rootless};
+#[cfg(target_os = "linux")]
 engine_contract!(embedded_contract, embedded);
+#[cfg(target_os = "linux")]
+engine_contract!(embedded_rootless_contract, embedded_rootless, crate::embedded_engine::run_by_an_ordinary_user);
 engine_contract!(simulated_contract, simulated);
 engine_contract!(kubernetes_contract, kubernetes);
 
@@ -45,44 +51,6 @@ async fn kubernetes() -> Result<Subject, String> {
 
 async fn podman() -> Result<Subject, String> {
     daemon("podman", "HAULIER_TEST_PODMAN_HOST", true)
-}
-
-#[cfg(target_os = "linux")]
-async fn embedded() -> Result<Subject, String> {
-    use haulier::engines::embedded::{EmbeddedConfig, EmbeddedEngine};
-    // One for all cases: what one has pulled, the others find.
-    let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("embedded");
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_haulier"));
-    let open = |owner| EmbeddedEngine::open("embedded", owner, EmbeddedConfig::default(), &root, program);
-    let health = open(InstallationId::generate()).map_err(|error| error.to_string())?.probe().await;
-    if let Some(why) = health.detail {
-        return Err(why);
-    }
-    let faults = Arc::new(EmbeddedFaults(root.join("runs")));
-    subject("embedded", SlowImage::Proxied, faults, |owner| Arc::new(open(owner).expect("it was opened just now")))
-}
-
-/// What root may do.
-#[cfg(target_os = "linux")]
-struct EmbeddedFaults(std::path::PathBuf);
-
-#[cfg(target_os = "linux")]
-#[async_trait]
-impl Faults for EmbeddedFaults {
-    async fn interrupt(&self) -> Verdict {
-        Err(NotApplicable("there is no daemon that could be away"))
-    }
-
-    async fn start_again(&self, _handle: &Handle) -> Verdict {
-        Err(NotApplicable("a run directory is begun once"))
-    }
-
-    async fn lose(&self, handle: &Handle) -> Verdict {
-        let shim = shim_of(&handle.id).expect("its shim runs");
-        assert!(std::process::Command::new("kill").args(["-9", &shim]).status().expect("kill runs").success());
-        std::fs::remove_dir_all(self.0.join(&handle.id)).expect("it can be removed");
-        Ok(())
-    }
 }
 
 fn daemon(name: &'static str, host: &str, podman: bool) -> Result<Subject, String> {
@@ -129,7 +97,7 @@ fn subject(
         )),
         slow_image,
         dialect: Dialect::Shell,
-        many: if name == "embedded" { 200 } else { 30 },
+        many: 30,
         may_lose_ends: false,
         faults,
     })
@@ -266,104 +234,6 @@ async fn docker_stop_of_a_created_container_is_final() {
         let handle = Handle { attempt: spec.attempt, id: id.clone() };
         subject.engine.stop(&handle, std::time::Duration::from_secs(1)).await.unwrap();
         assert!(daemon.start_container(&id, None).await.is_err());
-        Ok(())
-    })
-    .await;
-}
-
-/// The process that keeps a container may die; its container dies with it, and nobody takes that for the script's doing.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn embedded_shim_killed_is_an_interruption() {
-    run_case("embedded_shim_killed_is_an_interruption", embedded().await, |subject| async move {
-        let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)])).await;
-        let _ready = subject.engine.logs(&handle).next().await;
-        subject.running(&handle).await;
-        let mut changes = subject.engine.changes();
-        let shim = shim_of(&handle.id).expect("its shim runs");
-        assert!(std::process::Command::new("kill").args(["-9", &shim]).status().unwrap().success());
-        let exit = subject.end(&handle).await;
-        assert!(matches!(exit.failure, Some(LaunchFailure::Interrupted(_))), "{exit:?}");
-        assert_eq!((exit.code, exit.out_of_memory), (None, false));
-        assert_eq!(changes.next().await, Some(Change::Workload(handle.attempt)), "and it is told");
-        // Seen in the same way by others; what it wrote is kept, and nothing of it runs on.
-        assert_eq!(
-            subject.other.observe(std::slice::from_ref(&handle)).await.unwrap()[&handle.attempt]
-                .as_ref()
-                .unwrap()
-                .phase,
-            WorkloadPhase::Exited(exit)
-        );
-        assert_eq!(subject.output(&handle, haulier::engines::LogSource::Stdout).await, b"ready\n");
-        subject.engine.remove(&handle).await.unwrap();
-        assert!(!std::path::Path::new("/sys/fs/cgroup/pids/haulier").join(&handle.id).exists());
-        Ok(())
-    })
-    .await;
-}
-
-/// The process number of the shim that keeps this workload.
-#[cfg(target_os = "linux")]
-fn shim_of(name: &str) -> Option<String> {
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
-        let command = std::fs::read(process.path().join("cmdline")).ok()?;
-        let parts: Vec<_> = command.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        // The container's init is a fork of it; only the shim itself leads a session and is no one's process 1.
-        let status = std::fs::read_to_string(process.path().join("status")).ok()?;
-        let outermost = status.lines().any(|line| line.starts_with("NSpid:") && line.split_whitespace().count() == 2);
-        (outermost && parts.get(1)? == "embedded-shim" && parts.get(2)?.ends_with(name))
-            .then(|| process.file_name().to_string_lossy().into_owned())
-    })
-}
-
-/// Secrets are in no file that outlives the start, and in no command line.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn embedded_secrets_are_nowhere_on_the_disk() {
-    run_case("embedded_secrets_are_nowhere_on_the_disk", embedded().await, |subject| async move {
-        let mut spec = subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)]);
-        spec.env = vec![("TOKEN".to_owned(), "the-secret-itself".into())];
-        let content = b"the-secret-itself".to_vec().into();
-        spec.files = vec![LaunchFile { path: "/run/secrets/token".to_owned(), content, mode: 0o400, secret: true }];
-        let handle = subject.launch(&spec).await;
-        subject.running(&handle).await;
-        let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("embedded/runs").join(&handle.id);
-        let grep = std::process::Command::new("grep")
-            .args(["-rqs", "--devices=skip", "the-secret-itself"])
-            .arg(&root)
-            .status();
-        assert_eq!(grep.unwrap().code(), Some(1), "found in {}", root.display());
-        let command = std::fs::read(format!("/proc/{}/cmdline", shim_of(&handle.id).unwrap())).unwrap();
-        assert!(!String::from_utf8_lossy(&command).contains("the-secret-itself"));
-        Ok(())
-    })
-    .await;
-}
-
-/// What a container may not do, it cannot.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn embedded_containers_are_confined() {
-    run_case("embedded_containers_are_confined", embedded().await, |subject| async move {
-        let script = "
-            mount -t tmpfs none /mnt 2>/dev/null && echo mounted
-            unshare -m true 2>/dev/null && echo unshared
-            mknod /tmp/disk b 254 0 2>/dev/null && echo made a device
-            hostname other 2>/dev/null && echo renamed
-            { echo 1 >/proc/sys/kernel/panic; } 2>/dev/null && echo configured the kernel
-            { echo b >/proc/sysrq-trigger; } 2>/dev/null && echo pressed a key
-            { mkdir /sys/fs/cgroup/pids/mine; } 2>/dev/null && echo made a group
-            { echo 1 >/etc/hosts; } 2>/dev/null && echo changed the host
-            { echo 1 >/sys/fs/cgroup/memory/memory.limit_in_bytes; } 2>/dev/null && echo changed its limit
-            readlink /proc/1/exe /proc/1/root /proc/1/fd/*
-            grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status
-            ls /proc | grep -c '^[0-9]'";
-        let output = subject.stdout(&subject.spec(&[Step::Shell(script)])).await;
-        let lines: Vec<_> = output.split_whitespace().collect();
-        // chown, dac_override, fowner, fsetid, kill, setgid, setuid, net_bind_service, sys_chroot
-        let expected = ["CapEff:", "00000000000404fb", "NoNewPrivs:", "1", "Seccomp:", "2"];
-        assert_eq!(lines[..6], expected, "{output}");
-        assert!(lines[6].parse::<u32>().unwrap() < 8, "its own processes alone: {output}");
         Ok(())
     })
     .await;

@@ -302,7 +302,12 @@ impl Api {
             Some(entry) => {
                 let can = entry.capabilities();
                 let resources = &spec.resources;
-                let cannot = |what: &str| format!("the engine {name} cannot {what}");
+                let cannot = |what: &str| {
+                    format!(
+                        "the engine {name} cannot {what} (haulier engine list says what it lacks): leave this out, or \
+                         choose another engine"
+                    )
+                };
                 let fits = |asked: bool, able: bool| !asked || able;
                 p.require(
                     fits(resources.memory_mb.is_some(), can.memory_limit),

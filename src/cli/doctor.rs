@@ -120,7 +120,11 @@ fn engine(engine: &EngineView, checks: &mut Checks) {
     match &engine.health {
         None => checks.add(Verdict::Warning, what, "was not asked yet: try again in a moment"),
         Some(health) if health.reachable => {
-            checks.add(Verdict::Ok, what, health.version.clone().unwrap_or_else(|| engine.kind.clone()));
+            let version = health.version.clone().unwrap_or_else(|| engine.kind.clone());
+            match &health.detail {
+                None => checks.add(Verdict::Ok, what, version),
+                Some(lacks) => checks.add(Verdict::Warning, what, format!("{version}: {lacks}")),
+            }
         }
         Some(health) => {
             let detail = health.detail.clone().unwrap_or_else(|| "does not answer".to_owned());

@@ -16,6 +16,8 @@ pub mod kubernetes;
 mod launch;
 pub mod nomad;
 mod observe;
+#[cfg(target_os = "linux")]
+pub mod reexec;
 pub mod simulated;
 pub mod swarm;
 
@@ -139,6 +141,6 @@ pub struct EngineHealth {
     pub reachable: bool,
     /// The engine's name and version as it gives them, like `Docker 20.10.24 (API 1.41)`.
     pub version: Option<String>,
-    /// Why it is not reachable, and what to do.
+    /// Why it is not reachable, or what it must do without; and what to do.
     pub detail: Option<String>,
 }

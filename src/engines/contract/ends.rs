@@ -31,6 +31,7 @@ pub async fn killed_by_signal(subject: &Subject) -> Verdict {
 
 /// A kill for want of memory.
 pub async fn out_of_memory(subject: &Subject) -> Verdict {
+    subject.needs(subject.engine.capabilities().memory_limit, "memory_limit")?;
     let mut spec = subject.spec(&[Step::TakeMemory]);
     spec.resources.memory_mb = Some(16);
     let (_, exit) = subject.run(&spec).await;
@@ -42,6 +43,7 @@ pub async fn out_of_memory(subject: &Subject) -> Verdict {
 /// A child that is killed does not spoil the success of a script that copes with it.
 pub async fn out_of_memory_of_a_child(subject: &Subject) -> Verdict {
     subject.needs_shell()?;
+    subject.needs(subject.engine.capabilities().memory_limit, "memory_limit")?;
     let child = r#"sh -c 'x=0123456789abcdef; while :; do x=$x$x; done'; [ $? = 137 ] && echo coped"#;
     let mut spec = subject.spec(&[Step::Shell(child), Step::Exit(0)]);
     spec.resources.memory_mb = Some(16);

@@ -105,10 +105,7 @@ fn assert_ended(subject: &Subject, exit: &Exit, code: i32) {
 
 /// KILL comes to who does not, after the grace and not before.
 pub async fn stop_with_kill(subject: &Subject) -> Verdict {
-    // The trap must be set before it is ready.
-    let steps = [Step::Shell("trap '' TERM"), Step::Print("ready"), Step::IgnoreTerm];
-    let first = usize::from(subject.needs_shell().is_err());
-    let handle = subject.launch(&subject.spec(&steps[first..])).await;
+    let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::IgnoreTerm])).await;
     let _ready = subject.engine.logs(&handle).next().await;
     let asked = Instant::now();
     subject.engine.stop(&handle, Duration::from_secs(2)).await.expect("it can be stopped");

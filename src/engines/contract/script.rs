@@ -41,7 +41,9 @@ impl Dialect {
     pub(super) fn write(self, steps: &[Step<'_>]) -> (Option<Vec<String>>, Vec<String>) {
         match self {
             Self::Shell => {
-                let script = steps.iter().map(shell).collect::<Vec<_>>().join("\n");
+                // Traps first: whoever has read what is printed may send the signal.
+                let lines = steps.iter().filter_map(trap).chain(steps.iter().map(shell));
+                let script = lines.collect::<Vec<_>>().join("\n");
                 (Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]), vec![script])
             }
             Self::Simulated => (None, steps.iter().map(simulated).collect()),
@@ -61,9 +63,17 @@ fn shell(step: &Step<'_>) -> String {
         Step::Signal(signal) => format!("kill -{signal} $$"),
         // A string that doubles until the kernel has enough of it.
         Step::TakeMemory => "x=0123456789abcdef; while :; do x=$x$x; done".to_owned(),
-        Step::AwaitTerm(code) => format!("trap 'exit {code}' TERM; while :; do sleep 0.05; done"),
-        Step::IgnoreTerm => "trap '' TERM; while :; do sleep 0.2; done".to_owned(),
+        Step::AwaitTerm(_) => "while :; do sleep 0.05; done".to_owned(),
+        Step::IgnoreTerm => "while :; do sleep 0.2; done".to_owned(),
         Step::Shell(command) => (*command).to_owned(),
+    }
+}
+
+fn trap(step: &Step<'_>) -> Option<String> {
+    match step {
+        Step::AwaitTerm(code) => Some(format!("trap 'exit {code}' TERM")),
+        Step::IgnoreTerm => Some("trap '' TERM".to_owned()),
+        _ => None,
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-const ROOT: &str = "/sys/fs/cgroup";
+/// Where control groups are mounted.
+pub(super) const ROOT: &str = "/sys/fs/cgroup";
 /// How often a removal is tried, for processes that were killed take a moment to go.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,6 +32,8 @@ pub(super) struct Enforced {
 }
 
 impl Enforced {
+    pub(super) const NOTHING: Self = Self { memory: false, cpu: false, pids: false, any: false };
+
     pub(super) fn here() -> Self {
         let root = Path::new(ROOT);
         let has = |controller: &str| match fs::read_to_string(root.join("cgroup.controllers")) {

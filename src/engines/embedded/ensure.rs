@@ -47,7 +47,7 @@ impl EmbeddedEngine {
                 return Ok(handle);
             }
         }
-        self.check_machine(spec)?;
+        self.machine.check(spec.resources)?;
         let leased = self.images.ensure(&spec.image, spec.pull, spec.credentials.as_ref(), progress).await?;
         self.claim(spec, &dir).await?;
         let blueprint = self.blueprint(spec, &leased)?;
@@ -78,29 +78,6 @@ impl EmbeddedEngine {
         let text =
             format!("there is a workload `{}` of another installation: give each a root of its own", spec.name());
         Err(EngineError::new(EngineErrorKind::Conflict, Persistence::Permanent, "adopt the workload", text))
-    }
-
-    /// What cannot be kept is refused, not ignored.
-    fn check_machine(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
-        let Resources { cpu, memory_mb, pids } = spec.resources;
-        let unsupported = |text: String| {
-            Err(EngineError::new(EngineErrorKind::Unsupported, Persistence::Permanent, "check the limits", text))
-        };
-        if let Some(missing) = super::probe::missing(self.enforced) {
-            return unsupported(missing);
-        }
-        for (asked, kept, what) in [
-            (memory_mb.is_some(), self.enforced.memory, "memory"),
-            (cpu.is_some(), self.enforced.cpu, "cpu"),
-            (pids.is_some(), self.enforced.pids, "pids"),
-        ] {
-            if asked && !kept {
-                return unsupported(format!(
-                    "this machine cannot limit {what}: mount the cgroup controller `{what}`, or take the limit off the job"
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Makes the directory, or finds it made by someone else for the same attempt.
@@ -160,6 +137,7 @@ impl EmbeddedEngine {
         let blueprint = Blueprint {
             layers_dir: self.images.layers_dir(),
             image_lease: leased.lease.clone(),
+            rootless: self.machine.rootless.as_ref().map(|rootless| rootless.ids),
             output_bytes: self.config.output_mb.max(1).saturating_mul(1_000_000),
             ..blueprint
         };
@@ -167,17 +145,14 @@ impl EmbeddedEngine {
     }
 
     fn default_pids(&self) -> Option<u32> {
-        self.enforced.pids.then_some(self.config.default_pids)
+        self.machine.enforced.pids.then_some(self.config.default_pids)
     }
 
     /// Starts a shim, and waits for what it says first. It goes on whatever becomes of this call.
     async fn launch(&self, spec: &LaunchSpec, dir: &RunDir, blueprint: &[u8]) -> Result<Event, EngineError> {
         let permit = self.launches.clone().acquire_owned().await;
-        let spawned = Command::new(&self.program)
-            .arg(shim::COMMAND)
+        let spawned = Command::from(self.machine.helper.command(shim::COMMAND))
             .arg(dir.path())
-            .env_clear()
-            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -291,6 +266,7 @@ fn render(spec: &LaunchSpec, image: &Image, default_pids: Option<u32>) -> Bluepr
         layers_dir: std::path::PathBuf::new(),
         layers: image.layers.iter().map(|layer| format!("{}/{FILES}", layer.dir_name())).collect(),
         image_lease: std::path::PathBuf::new(),
+        rootless: None,
         args: image.config.command(command.as_deref(), args),
         env: image.config.env.iter().cloned().chain(spec.exposed_env()).collect(),
         user: image.config.user.clone(),

@@ -4,22 +4,25 @@
 //! and writes down how it ended. The service may be killed and started again, and several may look at once: what counts
 //! is in the directory, and whether a shim lives is known to the kernel (see `rundir`).
 //!
-//! Containers use the host's network. Linux only.
+//! Containers use the host's network. A service that is not root makes them in a user namespace (see `userns`), where
+//! no limits can be kept. Linux only.
 
 mod cgroups;
 mod ensure;
 mod follow;
+mod idmap;
+mod machine;
 mod output;
-mod probe;
 mod rundir;
 mod sealed;
 mod shim;
 mod stop;
+mod userns;
 mod watch;
 
 use std::{
     collections::HashMap,
-    env, fmt, fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -35,9 +38,10 @@ use super::{
     Capabilities, Change, Engine, EngineError, EngineErrorKind, EngineHealth, Exit, Found, Handle, LaunchFailure,
     LaunchProgress, LaunchSpec, LogStream, Observation, Persistence, WorkloadPhase,
     images::{self, ImageStore, ImageStoreConfig},
+    reexec,
 };
 use crate::domain::{AttemptId, InstallationId, WaitReason};
-use cgroups::Enforced;
+use machine::Machine;
 use rundir::{Labels, RunDir, Status};
 use watch::Watch;
 
@@ -85,11 +89,21 @@ impl EmbeddedConfig {
     /// The images below this root. Blocks.
     ///
     /// # Errors
-    /// The directory or the program cannot be used.
+    /// The directory or the program cannot be used, or this machine does not let this user unpack images.
     pub fn image_store(&self, root: &Path, program: &Path) -> io::Result<ImageStore> {
+        fs::create_dir_all(root)?;
+        let root = root.canonicalize()?;
+        let machine = Machine::look(&root, program)?;
+        match machine.lacks_namespace() {
+            Some(why) => Err(io::Error::new(io::ErrorKind::Unsupported, why)),
+            None => self.images_of(&machine, &root),
+        }
+    }
+
+    fn images_of(&self, machine: &Machine, root: &Path) -> io::Result<ImageStore> {
         ImageStore::open(ImageStoreConfig {
-            dir: root.join("images"),
-            program: sealed::copy_of(program)?,
+            dir: root.join(machine.images_name()),
+            helper: machine.helper.clone(),
             archives: self.archives.clone(),
             max_bytes: self.image_store_mb.saturating_mul(1_000_000),
             pull_timeout: Duration::from_secs(self.pull_timeout_seconds),
@@ -103,8 +117,7 @@ pub struct EmbeddedEngine {
     owner: InstallationId,
     config: EmbeddedConfig,
     runs: PathBuf,
-    program: PathBuf,
-    enforced: Enforced,
+    machine: Machine,
     images: Arc<ImageStore>,
     launches: Arc<Semaphore>,
     watch: Watch,
@@ -112,7 +125,7 @@ pub struct EmbeddedEngine {
 
 impl EmbeddedEngine {
     /// An engine with everything below `root`. `program` is the `haulier` binary, which is executed again for each
-    /// container. Blocks for as long as it takes to copy it.
+    /// container. Blocks for as long as it takes to copy it and, without root, to make a user namespace.
     ///
     /// # Errors
     /// The directory or the program cannot be used.
@@ -131,10 +144,12 @@ impl EmbeddedEngine {
         let runs = root.join("runs");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs)?;
         let runs = runs.canonicalize()?;
-        let left = runs.clone();
+        let root = root.canonicalize()?;
+        let machine = Machine::look(&root, program)?;
+        let (left, helper) = (runs.clone(), machine.helper.clone());
         // Large directories take long, and nobody need wait for it.
         std::thread::spawn(move || {
-            if let Err(error) = stop::tidy_up(&left) {
+            if let Err(error) = stop::tidy_up(&left, &helper) {
                 tracing::warn!(%error, dir = %left.display(), "what an earlier service left cannot be removed");
             }
         });
@@ -143,9 +158,8 @@ impl EmbeddedEngine {
             name: name.into(),
             owner,
             runs,
-            program: sealed::copy_of(program)?,
-            enforced: Enforced::here(),
-            images: Arc::new(config.image_store(&root.canonicalize()?, program)?),
+            images: Arc::new(config.images_of(&machine, &root)?),
+            machine,
             launches: Arc::new(Semaphore::new(permits)),
             watch: Watch::default(),
             config,
@@ -169,12 +183,12 @@ impl fmt::Debug for EmbeddedEngine {
 impl Engine for EmbeddedEngine {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            memory_limit: self.enforced.memory,
-            cpu_limit: self.enforced.cpu,
-            pids_limit: self.enforced.pids,
+            memory_limit: self.machine.enforced.memory,
+            cpu_limit: self.machine.enforced.cpu,
+            pids_limit: self.machine.enforced.pids,
             files: true,
             secret_files: true,
-            out_of_memory_told: self.enforced.memory,
+            out_of_memory_told: self.machine.enforced.memory,
             streams_apart: true,
             pull: true,
             adopt: true,
@@ -220,7 +234,7 @@ impl Engine for EmbeddedEngine {
     }
 
     async fn remove(&self, handle: &Handle) -> Result<(), EngineError> {
-        stop::remove(self.dir(&handle.id), handle.id.clone()).await
+        stop::remove(self.dir(&handle.id), handle.id.clone(), self.machine.helper.clone()).await
     }
 
     fn logs(&self, handle: &Handle) -> LogStream {
@@ -228,7 +242,7 @@ impl Engine for EmbeddedEngine {
     }
 
     async fn probe(&self) -> EngineHealth {
-        probe::probe(self.enforced)
+        self.machine.health()
     }
 }
 
@@ -304,16 +318,39 @@ fn failed(operation: &'static str, error: &io::Error) -> EngineError {
 /// What this program is when it was executed by an engine, and not by a person. To be asked before there is any thread.
 #[must_use]
 pub fn helper() -> Option<ExitCode> {
-    let mut args = env::args_os().skip(1);
+    let mut args = match reexec::arguments() {
+        Ok(args) => args,
+        Err(error) => return Some(ended(Err(error))),
+    };
     let command = args.next()?;
     let dir = PathBuf::from(args.next()?);
-    if command == shim::COMMAND {
-        shim::main(&dir);
-    } else if command == images::UNPACK {
-        let max_bytes = args.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or(0);
-        images::unpack_main(&dir, max_bytes);
-    } else {
-        return None;
+    Some(ended(match command.to_str()? {
+        shim::COMMAND => {
+            shim::main(&dir);
+            Ok(())
+        }
+        images::UNPACK => {
+            let max_bytes = args.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or(0);
+            images::unpack_main(&dir, max_bytes);
+            Ok(())
+        }
+        userns::MAKE => {
+            userns::main(&dir);
+            Ok(())
+        }
+        userns::TRY_PROC => userns::try_proc(&dir),
+        reexec::REMOVE => reexec::remove_tree(&dir),
+        _ => return None,
+    }))
+}
+
+/// Whoever executed it reads why.
+fn ended(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = io::Write::write_all(&mut io::stderr(), error.to_string().as_bytes());
+            ExitCode::FAILURE
+        }
     }
-    Some(ExitCode::SUCCESS)
 }

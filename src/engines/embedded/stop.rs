@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{Clock, SystemClock, Timestamp},
-    engines::EngineError,
+    engines::{EngineError, reexec::Helper},
 };
 
 /// How long a shim may take to listen, and after that to end what it keeps.
@@ -77,7 +77,7 @@ fn forbid(dir: &RunDir) -> io::Result<Stopped> {
     Ok(Stopped::Already)
 }
 
-pub(super) async fn remove(dir: RunDir, name: String) -> Result<(), EngineError> {
+pub(super) async fn remove(dir: RunDir, name: String, helper: Helper) -> Result<(), EngineError> {
     stop(dir.clone(), Duration::ZERO).await?;
     let asked = dir.clone();
     if let Some(shim) = blocking("remove the workload", move || asked.shim()).await?
@@ -94,13 +94,13 @@ pub(super) async fn remove(dir: RunDir, name: String) -> Result<(), EngineError>
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             done => done?,
         }
-        remove_all(&grave)
+        helper.remove_tree(&grave)
     })
     .await
 }
 
 /// Removes what an earlier service was killed over: what it was about to remove, or to make.
-pub(super) fn tidy_up(runs: &Path) -> io::Result<()> {
+pub(super) fn tidy_up(runs: &Path, helper: &Helper) -> io::Result<()> {
     let now = SystemClock.now();
     for entry in fs::read_dir(runs)? {
         let Ok(name) = entry?.file_name().into_string() else { continue };
@@ -110,18 +110,10 @@ pub(super) fn tidy_up(runs: &Path) -> io::Result<()> {
             now.since(made) > ABANDONED
         });
         if abandoned || name.starts_with(REMOVED) {
-            remove_all(&runs.join(name))?;
+            helper.remove_tree(&runs.join(name))?;
         }
     }
     Ok(())
-}
-
-/// Another may be at it as well.
-fn remove_all(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }
 
 #[cfg(test)]
@@ -174,7 +166,7 @@ mod tests {
         for name in [".removed-x", &old, &new, "r-1"] {
             fs::create_dir(root.path().join(name)).unwrap();
         }
-        tidy_up(root.path()).unwrap();
+        tidy_up(root.path(), &Helper::new("/nowhere".into())).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(root.path()).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();

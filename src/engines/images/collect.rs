@@ -104,7 +104,8 @@ impl ImageStore {
     /// Out of the way at once, and then gone.
     fn discard(&self, path: &Path) -> io::Result<()> {
         let grave = tempfile::tempdir_in(self.config.dir.join("drafts"))?;
-        fs::rename(path, grave.path().join("it"))
+        fs::rename(path, grave.path().join("it"))?;
+        self.config.helper.remove_tree(grave.path())
     }
 
     /// Removes what others left half done, unless they are still at it.
@@ -114,7 +115,8 @@ impl ImageStore {
             return Ok(());
         }
         for entry in fs::read_dir(self.config.dir.join("drafts"))?.flatten() {
-            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let _ = if is_dir { self.config.helper.remove_tree(&entry.path()) } else { fs::remove_file(entry.path()) };
         }
         Ok(())
     }

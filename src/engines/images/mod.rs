@@ -33,7 +33,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persistence, PullPolicy};
+use super::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persistence, PullPolicy, reexec::Helper};
 use crate::domain::WaitReason;
 
 pub use config::RunConfig;
@@ -45,8 +45,8 @@ pub(super) use unpack::{COMMAND as UNPACK, FILES, main as unpack_main};
 pub struct ImageStoreConfig {
     /// The store's directory.
     pub dir: PathBuf,
-    /// The `haulier` program, which unpacks layers in a process of its own.
-    pub program: PathBuf,
+    /// Unpacks layers in a process of its own, and removes them.
+    pub helper: Helper,
     /// Archives are read below this directory alone; `None`: not at all.
     pub archives: Option<PathBuf>,
     /// How many bytes of layers are kept. Images in use are kept beyond it.

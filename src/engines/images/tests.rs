@@ -99,7 +99,7 @@ impl Fixture {
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let config = ImageStoreConfig {
             dir: dir.path().join("images"),
-            program,
+            helper: Helper::new(program),
             archives: None,
             max_bytes,
             pull_timeout: Duration::from_secs(60),

@@ -13,9 +13,12 @@ use std::{
 };
 
 use ring::digest::{Context, SHA256};
-use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr, syncfs};
+use rustix::{
+    fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr, syncfs},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entry, EntryType, Header};
 
 use super::{ImageStore, Layer, broken, hex, invalid, short};
 use crate::engines::EngineError;
@@ -57,11 +60,11 @@ impl ImageStore {
             let adding = self.adding()?;
             let dir = tempfile::tempdir_in(self.config.dir.join("drafts"))?;
             fs::create_dir(dir.path().join(FILES))?;
-            let child = std::process::Command::new(&self.config.program)
-                .arg(COMMAND)
+            let helper = &self.config.helper;
+            let child = helper
+                .command(COMMAND)
                 .arg(dir.path().join(FILES))
                 .arg(self.config.max_bytes.to_string())
-                .env_clear()
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -120,12 +123,16 @@ impl Drop for Unpacking<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // The directory's own removal cannot take away what others own.
+        let _ = self.store.config.helper.remove_tree(self.dir.path());
     }
 }
 
 /// The child: unpacks the archive on stdin into this directory, of which it makes its root.
 pub(crate) fn main(dir: &Path, max_bytes: u64) {
-    let answer = chroot(dir).and_then(|()| unpack(io::stdin().lock(), max_bytes));
+    // Read first: there is no /proc in the layer's directory.
+    let owners = Owners::here();
+    let answer = chroot(dir).and_then(|()| unpack(io::stdin().lock(), max_bytes, owners));
     let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
     let _ = serde_json::to_writer(io::stdout(), &answer);
 }
@@ -137,11 +144,11 @@ fn chroot(dir: &Path) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-fn unpack(archive: impl Read, max_bytes: u64) -> io::Result<Answer> {
+fn unpack(archive: impl Read, max_bytes: u64, owners: Owners) -> io::Result<Answer> {
     let hashed = Hashed { inner: decompressed(archive)?, hash: Context::new(&SHA256) };
     let mut archive = Archive::new(hashed);
     archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(true);
+    archive.set_preserve_ownerships(owners.are_kept());
     archive.set_preserve_mtime(true);
     archive.set_overwrite(true);
     let mut bytes = 0_u64;
@@ -152,7 +159,8 @@ fn unpack(archive: impl Read, max_bytes: u64) -> io::Result<Answer> {
             return Err(io::Error::other(format!("it takes more than {max_bytes} bytes: raise image_store_mb")));
         }
         let path = entry.path()?.into_owned();
-        unpack_entry(&mut entry).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let unpacked = owners.check(entry.header()).and_then(|()| unpack_entry(&mut entry, owners));
+        unpacked.map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
     }
     // What comes after the last entry belongs to the digest too.
     let mut rest = archive.into_inner();
@@ -162,7 +170,7 @@ fn unpack(archive: impl Read, max_bytes: u64) -> io::Result<Answer> {
     Ok(Answer::Unpacked { diff_id: format!("sha256:{}", hex(rest.hash.finish().as_ref())), bytes })
 }
 
-fn unpack_entry(entry: &mut Entry<'_, impl Read>) -> io::Result<()> {
+fn unpack_entry(entry: &mut Entry<'_, impl Read>, owners: Owners) -> io::Result<()> {
     let Some(path) = inside(&entry.path()?)? else { return Ok(()) };
     let name = path.file_name().unwrap_or_default().as_bytes();
     if let Some(hidden) = name.strip_prefix(b".wh.") {
@@ -175,7 +183,10 @@ fn unpack_entry(entry: &mut Entry<'_, impl Read>) -> io::Result<()> {
             make_way(&path, false)?;
             let mode = Mode::from_raw_mode(entry.header().mode()? & 0o7777);
             mknodat(CWD, &path, FileType::Fifo, mode, 0)?;
-            lchown(&path, Some(number(entry.header().uid()?)?), Some(number(entry.header().gid()?)?))
+            if owners.are_kept() {
+                lchown(&path, Some(number(entry.header().uid()?)?), Some(number(entry.header().gid()?)?))?;
+            }
+            Ok(())
         }
         EntryType::Link => {
             let target = entry.link_name()?.ok_or_else(|| io::Error::other("a link to nothing"))?;
@@ -191,6 +202,42 @@ fn unpack_entry(entry: &mut Entry<'_, impl Read>) -> io::Result<()> {
             make_way(&path, kind.is_dir())?;
             entry.unpack_in("/").map(drop)
         }
+    }
+}
+
+/// Whose files may become: as many users and groups as this process's user namespace has, from 0 up.
+#[derive(Debug, Clone, Copy)]
+struct Owners {
+    users: u64,
+    groups: u64,
+}
+
+impl Owners {
+    /// To be asked where there is a `/proc`.
+    fn here() -> Self {
+        let count = |path: &str| {
+            let map = fs::read_to_string(path).unwrap_or_default();
+            let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+            counts.sum()
+        };
+        Self { users: count("/proc/self/uid_map"), groups: count("/proc/self/gid_map") }
+    }
+
+    /// Where there is nobody but root, all becomes root's.
+    fn are_kept(self) -> bool {
+        self.users > 1 && self.groups > 1
+    }
+
+    fn check(self, header: &Header) -> io::Result<()> {
+        let (uid, gid) = (header.uid()?, header.gid()?);
+        if !self.are_kept() || (uid < self.users && gid < self.groups) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "it belongs to user {uid}, group {gid}, and the service, which is not root, has {} user ids and {} group ids \
+             to give: lend its user more in /etc/subuid and /etc/subgid, or run it as root",
+            self.users, self.groups
+        )))
     }
 }
 
@@ -231,7 +278,12 @@ fn hide(mark: &Path, hidden: &[u8]) -> io::Result<()> {
     make_parents(mark)?;
     let parent = mark.parent().unwrap_or(Path::new("/"));
     if hidden == b".wh..opq" {
-        return Ok(setxattr(parent, "trusted.overlay.opaque", b"y", XattrFlags::empty())?);
+        let mark = |name: &str| setxattr(parent, name, b"y", XattrFlags::empty());
+        return Ok(match mark("trusted.overlay.opaque") {
+            // In a user namespace overlayfs reads those that users may set.
+            Err(Errno::PERM) => mark("user.overlay.opaque"),
+            done => done,
+        }?);
     }
     // Marks of other file systems' housekeeping, and names that are none.
     if hidden.starts_with(b".wh.") || hidden.is_empty() || hidden == b"." || hidden == b".." {

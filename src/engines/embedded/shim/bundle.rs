@@ -76,13 +76,21 @@ impl Bundle {
         }
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        if blueprint.rootless.is_some() {
+            hide_control_groups()?;
+        }
         mount("tmpfs", &bundle.0, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=0700"))?;
         for name in ["rootfs", "state", "secrets"] {
             fs::create_dir(bundle.0.join(name))?;
         }
         bundle.mount_layers(blueprint, &upper, &work)?;
         let root = open(bundle.0.join("rootfs"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let user = User::find(&blueprint.user, &root).map_err(Unusable::Image)?;
+        let user = User::find(&blueprint.user, &root);
+        let user = match blueprint.rootless {
+            Some(ids) => user.and_then(|user| user.within(ids)),
+            None => user,
+        };
+        let user = user.map_err(Unusable::Image)?;
         bundle.place_files(&root, &blueprint.files, &user)?;
         // As Docker does: a working directory that the image does not have is made.
         make_dirs(&root, Path::new(&blueprint.workdir))?;
@@ -105,6 +113,8 @@ impl Bundle {
         env::set_current_dir(&blueprint.layers_dir)?;
         let lower: Vec<_> = blueprint.layers.iter().rev().map(String::as_str).collect();
         let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+        // Where marks of what is hidden are attributes that anyone may set, overlayfs must be told so.
+        let options = if blueprint.rootless.is_some() { format!("{options},userxattr") } else { options };
         let target = self.0.join("rootfs");
         let mount = |options: String| {
             let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
@@ -137,12 +147,24 @@ impl Bundle {
         let hosts = ["/etc/resolv.conf", "/etc/hosts"].map(|path| (PathBuf::from(path), path.to_owned()));
         let secrets = blueprint.files.iter().any(|file| file.secret);
         let secrets = secrets.then(|| (self.0.join("secrets"), SECRETS.to_owned()));
-        let lent =
-            hosts.into_iter().filter(|(path, _)| path.is_file()).chain(secrets).chain(cgroups::seen(&blueprint.name));
+        let groups = if blueprint.rootless.is_some() { Vec::new() } else { cgroups::seen(&blueprint.name) };
+        let lent = hosts.into_iter().filter(|(path, _)| path.is_file()).chain(secrets).chain(groups);
         let lent: Vec<_> = lent.map(|(source, destination)| Lent { source, destination }).collect();
         let config = serde_json::to_vec(&render(blueprint, user, &lent))?;
         fs::write(self.0.join("config.json"), config)
     }
+}
+
+/// libcontainer wants control groups and cannot do with those of version 1 when they are not its own: it is shown a
+/// hierarchy of version 2 in which nothing can be changed, and makes do.
+fn hide_control_groups() -> Result<(), Unusable> {
+    unshare(CloneFlags::CLONE_NEWCGROUP)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    // Two, for where version 2 is mounted already the kernel mounts no second one right upon it.
+    for kind in ["tmpfs", "cgroup2"] {
+        mount(kind, cgroups::ROOT, kind, flags, None)?;
+    }
+    Ok(())
 }
 
 /// Makes a directory and all above it, below `root` whatever links there are; hands back the last.

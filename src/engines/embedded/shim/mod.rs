@@ -20,7 +20,7 @@ use std::{
 use nix::sys::signal::SigSet;
 use serde::{Deserialize, Serialize};
 
-use super::rundir::RunDir;
+use super::{idmap::Ids, rundir::RunDir};
 
 /// The hidden subcommand.
 pub(super) const COMMAND: &str = "embedded-shim";
@@ -46,6 +46,8 @@ pub(super) struct Blueprint {
     pub(super) workdir: String,
     pub(super) files: Vec<PlacedFile>,
     pub(super) limits: Limits,
+    /// Where the service is not root: this shim is, in a user namespace with so many ids.
+    pub(super) rootless: Option<Ids>,
     /// How much output is kept.
     pub(super) output_bytes: u64,
     /// After this time the container is stopped by the shim itself.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{Blueprint, Limits, user::User};
-use crate::engines::embedded::cgroups;
+use crate::engines::embedded::{cgroups, idmap::Ids};
 
 /// What a process of root may still do in its container: own and read files, change its user, listen on low ports.
 const CAPABILITIES: [&str; 9] = [
@@ -58,6 +58,7 @@ pub(super) fn render(blueprint: &Blueprint, user: &User, lent: &[Lent]) -> Value
         workdir,
         files: _,
         limits: Limits { cpu, memory_bytes, pids },
+        rootless,
         output_bytes: _,
         deadline_ms: _,
         grace_ms: _,
@@ -84,7 +85,7 @@ pub(super) fn render(blueprint: &Blueprint, user: &User, lent: &[Lent]) -> Value
             },
             "noNewPrivileges": true,
         },
-        "mounts": mounts(lent),
+        "mounts": mounts(*rootless, lent),
         "linux": {
             // The network and the host's name are the host's.
             "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "cgroup"}],
@@ -109,15 +110,24 @@ fn environment(given: &[String], user: &User) -> Vec<String> {
     path.into_iter().chain(home).chain(given.iter().cloned()).collect()
 }
 
-fn mounts(lent: &[Lent]) -> Vec<Value> {
+fn mounts(rootless: Option<Ids>, lent: &[Lent]) -> Vec<Value> {
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    // The group of terminals may not be there.
+    let pts = if rootless.is_none_or(|ids| ids.groups > 5) { &pts[..] } else { &pts[..5] };
+    let sys = match rootless {
+        None => mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        // It belongs to whoever has the network, and that is the host.
+        Some(_) => json!({"destination": "/sys", "type": "bind", "source": "/sys",
+            "options": ["rbind", "rro", "rnosuid", "rnoexec", "rnodev"]}),
+    };
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount("/dev/pts", "devpts", pts),
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        sys,
         mount("/sys/fs/cgroup", "tmpfs", &["nosuid", "noexec", "nodev", "mode=755", "size=64k"]),
     ];
     mounts.extend(lent.iter().map(|Lent { source, destination }| {
@@ -143,6 +153,7 @@ mod tests {
             workdir: String::new(),
             files: Vec::new(),
             limits: Limits { cpu: Some(0.5), memory_bytes: Some(32 << 20), pids: Some(77) },
+            rootless: None,
             output_bytes: 1,
             deadline_ms: 1,
             grace_ms: 1,

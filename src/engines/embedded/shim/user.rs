@@ -4,6 +4,8 @@ use std::{fs::File, io::Read, os::fd::AsFd, path::PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
+use crate::engines::embedded::idmap::Ids;
+
 /// More than any user database has.
 const LONGEST: u64 = 1 << 20;
 
@@ -24,6 +26,23 @@ impl User {
     /// There is no such user or group.
     pub(super) fn find(wanted: &str, root: impl AsFd) -> Result<Self, String> {
         Self::find_in(wanted, &read(&root, "etc/passwd"), &read(&root, "etc/group"))
+    }
+
+    /// The user as there can be one with these ids.
+    ///
+    /// # Errors
+    /// The kernel has no such user here.
+    pub(super) fn within(mut self, ids: Ids) -> Result<Self, String> {
+        let Self { uid, gid, .. } = self;
+        if uid >= ids.users || gid >= ids.groups {
+            return Err(format!(
+                "the image runs as user {uid}, group {gid}, and the service, which is not root, has {} user ids and {} \
+                 group ids to give: see `haulier engine list`, or run the service as root",
+                ids.users, ids.groups
+            ));
+        }
+        self.groups.retain(|group| ids.can_set_groups() && *group < ids.groups);
+        Ok(self)
     }
 
     fn find_in(wanted: &str, passwd: &str, group: &str) -> Result<Self, String> {
@@ -95,5 +114,15 @@ mod tests {
         assert_eq!(User::find_in("app", PASSWD, GROUP).unwrap().home.as_deref(), Some("/home/app"));
         assert!(find("nobody").unwrap_err().contains("nobody"));
         assert!(find("app:nogroup").unwrap_err().contains("nogroup"));
+    }
+
+    #[test]
+    fn without_root_there_are_the_ids_that_were_lent_and_no_others() {
+        let user = || User::find_in("1000", PASSWD, GROUP).unwrap();
+        assert_eq!(user().within(Ids { users: 65_537, groups: 65_537 }), Ok(user()));
+        assert!(user().within(Ids { users: 1, groups: 1 }).unwrap_err().contains("user 1000, group 1001"));
+        let root = || User::find_in("", PASSWD, GROUP).unwrap();
+        assert!(root().within(Ids { users: 1, groups: 1 }).unwrap().groups.is_empty(), "nor further groups");
+        assert_eq!(root().within(Ids { users: 65_537, groups: 65_537 }).unwrap().groups, [29]);
     }
 }
