@@ -27,7 +27,7 @@ pub(super) struct Issuer {
 #[derive(Debug)]
 struct Known {
     asked: Instant,
-    answer: Result<Arc<CoreProviderMetadata>, String>,
+    answer: Option<Arc<CoreProviderMetadata>>,
 }
 
 impl Issuer {
@@ -38,22 +38,24 @@ impl Issuer {
         Ok(Self { http: IssuerHttp::new(&settings.issuer)?, url, known: Mutex::default() })
     }
 
-    /// What it publishes, as it was asked for after `since`, or lately.
-    ///
-    /// # Errors
-    /// It does not answer, or not as an issuer: says why, for the log.
-    pub(super) async fn metadata(&self, since: Option<Instant>) -> Result<Arc<CoreProviderMetadata>, String> {
+    /// What it publishes, as it was asked for after `since`, or lately; `None` when it does not answer as an issuer does,
+    /// of which the log says why.
+    pub(super) async fn metadata(&self, since: Option<Instant>) -> Option<Arc<CoreProviderMetadata>> {
         // Held while it is asked: all who wait get the same answer.
         let mut known = self.known.lock().await;
         if let Some(Known { asked, answer }) = known.as_ref() {
-            let believed = if answer.is_ok() { BELIEVED } else { SILENT };
+            let believed = if answer.is_some() { BELIEVED } else { SILENT };
             if asked.elapsed() < believed && since.is_none_or(|since| *asked > since) {
                 return answer.clone();
             }
         }
         let asked = Instant::now();
         let answer = CoreProviderMetadata::discover_async(self.url.clone(), &self.http).await;
-        let answer = answer.map(Arc::new).map_err(|error| with_causes(&error));
+        let answer = answer.map(Arc::new).map_err(|error| {
+            let cause = with_causes(&error);
+            tracing::warn!(issuer = self.url.as_str(), cause, "the issuer of identities does not tell of itself");
+        });
+        let answer = answer.ok();
         *known = Some(Known { asked, answer: answer.clone() });
         answer
     }

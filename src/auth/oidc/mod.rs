@@ -154,7 +154,7 @@ impl Oidc {
     /// The issuer does not answer.
     pub async fn depart(&self, redirect: &str, then: &str) -> Result<Departure, SignInError> {
         let request = SignInRequest::new(then).map_err(|error| self.silent(&error))?;
-        let metadata = self.bounded(self.issuer.metadata(None)).await?;
+        let metadata = self.bounded(self.metadata(None)).await?;
         let client = self.client(&metadata, redirect)?;
         let (state, nonce) = (request.state(self.clock.now()), request.nonce());
         let verifier = PkceCodeVerifier::new(request.verifier());
@@ -182,12 +182,12 @@ impl Oidc {
         let code = match back.said {
             Said::Code(code) => code,
             Said::No(code, words) => {
-                tracing::info!(code, words, "the issuer did not sign somebody in");
-                let reason = format!("{code} {words}").trim().chars().take(300).collect();
+                let reason: String = format!("{code} {words}").trim().chars().take(300).collect();
+                tracing::info!(reason, "the issuer did not sign somebody in");
                 return Err(SignInError::Refused { name: self.settings.name.clone(), reason });
             }
         };
-        let claims = self.bounded(async { Ok(self.claims(redirect, code, &request).await) }).await??;
+        let claims = self.bounded(self.claims(redirect, code, &request)).await?;
         let person = self.person(&claims)?;
         tracing::info!(person = person.name, subject = person.subject, "signed in");
         Ok(Arrival { person, request: request.hash(), then: request.then })
@@ -202,7 +202,7 @@ impl Oidc {
         request: &SignInRequest,
     ) -> Result<Map<String, Value>, SignInError> {
         let began = Instant::now();
-        let metadata = self.issuer.metadata(None).await.map_err(|cause| self.silent_because(&cause))?;
+        let metadata = self.metadata(None).await?;
         let client = self.client(&metadata, redirect)?;
         let token = self.id_token(&client, code, request).await?;
         let nonce = Nonce::new(request.nonce());
@@ -210,7 +210,7 @@ impl Oidc {
             Err(ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey)) => {
                 // Keys are replaced now and then. They are asked for again once a sign-in, and only for a token that
                 // the issuer itself has just handed out.
-                let metadata = self.issuer.metadata(Some(began)).await.map_err(|cause| self.silent_because(&cause))?;
+                let metadata = self.metadata(Some(began)).await?;
                 token.claims(&self.client(&metadata, redirect)?.id_token_verifier(), &nonce).map(|_| ())
             }
             verified => verified.map(|_| ()),
@@ -273,15 +273,17 @@ impl Oidc {
         Ok(Person { name, subject, access })
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, SignInError> {
+    async fn metadata(&self, since: Option<Instant>) -> Result<Arc<CoreProviderMetadata>, SignInError> {
+        self.issuer.metadata(since).await.ok_or_else(|| SignInError::Silent(self.settings.name.clone()))
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, SignInError>>) -> Result<T, SignInError> {
         let work = async {
             let _place = self.places.acquire().await;
             work.await
         };
         let answer = tokio::time::timeout(STEP, work).await;
-        answer
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", STEP.as_secs())))
-            .map_err(|cause| self.silent_because(&cause))
+        answer.unwrap_or_else(|_| Err(self.silent_because(&format!("no answer within {} s", STEP.as_secs()))))
     }
 
     fn silent(&self, error: &dyn std::error::Error) -> SignInError {
