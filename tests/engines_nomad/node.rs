@@ -80,7 +80,7 @@ impl Node {
             value["TaskStates"]["main"]["StartedAt"] = json!(started);
         });
         self.event("running", "Started", "Task started by client", &json!({}));
-        let output = self.collect(id);
+        let output = self.collect(id, false);
         let grace = task["KillTimeout"].as_u64().unwrap_or(5_000_000_000).div_ceil(1_000_000_000);
         let stopping = async {
             if stop.wait_for(|stop| *stop).await.is_err() {
@@ -106,6 +106,7 @@ impl Node {
             }
             tokio::time::sleep(std::time::Duration::from_millis(25)).await;
         }
+        self.collect(id, true).await;
         let state = state.unwrap_or_default();
         let code = state.exit_code.unwrap_or(0);
         let oom = state.oom_killed == Some(true);
@@ -127,14 +128,22 @@ impl Node {
         Ok(())
     }
 
-    /// Keeps what the container writes, until it ends.
-    async fn collect(&self, id: &str) {
-        let options = LogsOptions { follow: true, stdout: true, stderr: true, ..Default::default() };
+    /// Keeps what the container writes, until it ends; with `again` all that it has written, for what is followed may
+    /// break off before its end.
+    async fn collect(&self, id: &str, again: bool) {
+        let options = LogsOptions { follow: !again, stdout: true, stderr: true, ..Default::default() };
         let mut output = self.docker.logs(id, Some(options));
+        let mut known = match again {
+            true => self.world.state().allocations[&self.allocation].output.each_ref().map(Vec::len),
+            false => [0; 2],
+        };
         while let Some(Ok(piece)) = output.next().await {
             let file = usize::from(matches!(piece, LogOutput::StdErr { .. }));
+            let bytes = piece.into_bytes();
+            let new = bytes.slice(known[file].min(bytes.len())..);
+            known[file] -= bytes.len() - new.len();
             if let Some(allocation) = self.world.state().allocations.get_mut(&self.allocation) {
-                allocation.output[file].extend_from_slice(&piece.into_bytes());
+                allocation.output[file].extend_from_slice(&new);
             }
         }
     }

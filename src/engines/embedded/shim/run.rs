@@ -180,7 +180,7 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         .start()
         .map_err(|error| NotStarted::Failure(Failure::Interrupted(format!("start the container: {error}"))))?;
     match wait_for_report(report) {
-        Ok(Report::Executed) => {}
+        Ok(Report::Executed) => spare(pid),
         failed => {
             let _ = pidfd_send_signal(&init, Signal::KILL);
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -195,6 +195,13 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         }
     }
     Ok((container, Running { init, pid, stdout: Some(stdout), stderr: Some(stderr) }))
+}
+
+/// Lets the kernel take the container's init last when memory runs out: it is a fork of this program and weighs more
+/// than many a script, which would never learn that a child of it has been killed. Its command was made before, and has
+/// no such protection. Where the service may not ask for it, all weigh what they weigh.
+fn spare(init: Pid) {
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", init.as_raw_nonzero()), "-999");
 }
 
 struct Shim {
