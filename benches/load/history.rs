@@ -6,6 +6,8 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 const BATCH: u32 = 50_000;
 /// Of twenty jobs.
 const JOBS: u32 = 20;
+/// How many notices are over.
+const OVER: u32 = 20_000;
 
 /// Fills a SQLite database with finished runs, three a minute until now, each with an attempt and each tenth with a
 /// label. Their ids are made from their times, as real ones are. Their logs are kept, so that no service begins with
@@ -30,6 +32,7 @@ pub async fn fill(url: &str, runs: u32) {
         let last = (first + BATCH).min(runs) - 1;
         run(&mut connection, batch(first, last, runs)).await;
     }
+    run(&mut connection, notices()).await;
     sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.expect("a checkpoint");
     connection.close().await.expect("the database closes");
 }
@@ -60,4 +63,19 @@ fn batch(first: u32, last: u32, runs: u32) -> String {
     let labels = "INSERT INTO run_labels (project_id, label, value, run_id) \
          SELECT project, 'team', 'sales', id FROM made WHERE n % 10 = 0";
     format!("{made}; {runs}; {attempts}; {labels}; DROP TABLE made")
+}
+
+/// 20,000 notices of the last three months that are over, and one open for each job.
+fn notices() -> String {
+    let columns = "(id, project_id, kind, subject, job_id, job_name, summary, figures, channels, times, opened_at, \
+                   seen_at, resolved_at, resolution)";
+    let summary = "'took 90 s; usual are 9 s to 10 s'";
+    format!(
+        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {OVER} + {JOBS} - 1), t AS \
+         (SELECT n, (unixepoch() - ({OVER} + {JOBS} - n) * 388) * 1000 AS ms FROM n) INSERT INTO notices {columns} \
+         SELECT unhex(printf('%012x7%03x8%03x%012x', ms, n % 4096, n / 4096 % 4096, n)), (SELECT id FROM projects), \
+         'slow', printf('job:%d', n % {JOBS}), unhex(printf('018bcfe5680070008000%012x', n % {JOBS})), \
+         'history-' || (n % {JOBS}), {summary}, '{{\"value\":90.0}}', '[]', 1, ms * 1000, ms * 1000, \
+         CASE WHEN n < {OVER} THEN ms * 1000 + 1 END, CASE WHEN n < {OVER} THEN 'a run took as long as usual' END FROM t"
+    )
 }

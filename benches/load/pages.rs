@@ -47,6 +47,8 @@ pub async fn measure(bench: &Bench, table: &mut Table) {
         ("limits", "/limits".to_owned()),
         ("limit", "/limits/pages".to_owned()),
         ("engines", "/engines".to_owned()),
+        ("open notices", "/notices".to_owned()),
+        ("notices that are over", "/notices?over=true".to_owned()),
         ("tokens", "/tokens".to_owned()),
         ("audit", "/audit".to_owned()),
     ] {
