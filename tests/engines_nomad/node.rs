@@ -95,7 +95,7 @@ impl Node {
         tokio::select! { () = output => {} () = stopping => {} }
         // The daemon tells of the kill's reason a little later than of the kill.
         let mut state = None;
-        for _ in 0..20 {
+        for _ in 0..60 {
             let found = self.docker.inspect_container(id, None).await.map_err(|error| driver(&error))?;
             let known = found.state.unwrap_or_default();
             let settled =

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
@@ -161,6 +161,8 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         fcntl_setfl(stream, OFlags::NONBLOCK).map_err(NotStarted::not_made)?;
     }
     let stdin = File::open("/dev/null").map_err(NotStarted::not_made)?;
+    let readiness = blueprint.limits.memory_bytes.and_then(|limit| Readiness::raise(limit.try_into().ok()?).ok());
+    let restore = |process| readiness.iter().for_each(|readiness| readiness.restore(process));
     let mut container = ContainerBuilder::new(blueprint.name.clone(), SyscallType::default())
         .with_root_path(bundle.state())
         .map_err(NotStarted::not_made)?
@@ -173,6 +175,7 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         .with_detach(true)
         .build()
         .map_err(NotStarted::not_made)?;
+    restore(std::process::id());
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| NotStarted::NotMade("the container has no process".to_owned()))?;
     let init = pidfd_open(pid, PidfdFlags::empty()).map_err(NotStarted::not_made)?;
@@ -180,7 +183,7 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         .start()
         .map_err(|error| NotStarted::Failure(Failure::Interrupted(format!("start the container: {error}"))))?;
     match wait_for_report(report) {
-        Ok(Report::Executed) => spare(pid),
+        Ok(Report::Executed) => restore(pid.as_raw_nonzero().get().unsigned_abs()),
         failed => {
             let _ = pidfd_send_signal(&init, Signal::KILL);
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -197,11 +200,36 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
     Ok((container, Running { init, pid, stdout: Some(stdout), stderr: Some(stderr) }))
 }
 
-/// Lets the kernel take the container's init last when memory runs out: it is a fork of this program and weighs more
-/// than many a script, which would never learn that a child of it has been killed. Its command was made before, and has
-/// no such protection. Where the service may not ask for it, all weigh what they weigh.
-fn spare(init: Pid) {
-    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", init.as_raw_nonzero()), "-999");
+/// What the init of a container weighs at the most, in bytes: it is a fork of this program, and shares most of that.
+const INIT_WEIGHT: u64 = 32 << 20;
+
+/// How ready the kernel is to take this process when memory runs out, and how ready it was before.
+///
+/// Of the processes in a container it takes the heaviest, which must not be the init: the script would never learn that
+/// a child of it has been killed. Being taken sooner needs no privilege, unlike being taken later: so all begin as
+/// readier, and this process and the init go back.
+struct Readiness {
+    before: String,
+}
+
+impl Readiness {
+    /// Makes this process, and those that it starts, readier by what the init weighs. Where nobody lets it, all weigh
+    /// what they weigh.
+    fn raise(limit: u64) -> io::Result<Self> {
+        let before = fs::read_to_string(Self::of(std::process::id()))?;
+        let more = (INIT_WEIGHT * 1000 / limit.max(1)).min(1000);
+        let raised = before.trim().parse::<i64>().map_err(io::Error::other)? + i64::try_from(more).unwrap_or(1000);
+        fs::write(Self::of(std::process::id()), raised.min(1000).to_string())?;
+        Ok(Self { before })
+    }
+
+    fn restore(&self, process: u32) {
+        let _ = fs::write(Self::of(process), &self.before);
+    }
+
+    fn of(process: u32) -> String {
+        format!("/proc/{process}/oom_score_adj")
+    }
 }
 
 struct Shim {
