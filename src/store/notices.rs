@@ -282,11 +282,15 @@ fn statement(filter: &NoticeFilter, before: Option<NoticeId>, limit: u32) -> (St
         format!("${}", all.len())
     };
     if let Some(project) = filter.project {
-        let instance = if filter.with_instance { " OR project_id IS NULL" } else { "" };
-        sql += &format!(" AND (project_id = {}{instance})", bind(project.into()));
+        let project = bind(project.into());
+        // Not `OR … IS NULL`, nor `IS NOT NULL` below: SQLite would take an index for them and sort all that it finds,
+        // instead of walking from the latest until there are enough.
+        let is =
+            if filter.with_instance { format!("COALESCE(project_id, {project})") } else { "project_id".to_owned() };
+        sql += &format!(" AND {is} = {project}");
     }
     if let Some(open) = filter.open {
-        sql += if open { " AND resolved_at IS NULL" } else { " AND resolved_at IS NOT NULL" };
+        sql += if open { " AND resolved_at IS NULL" } else { " AND COALESCE(resolved_at, 0) > 0" };
     }
     if !filter.jobs.is_empty() {
         let jobs: Vec<_> = filter.jobs.iter().map(|job| bind((*job).into())).collect();
