@@ -106,11 +106,8 @@ impl Client {
         if parsed.is_none() {
             return Err(ClientError::Settings(format!("{url:?} is no address: write it like http://127.0.0.1:8080")));
         }
-        crate::install_crypto();
-        let http = reqwest::Client::builder()
+        let http = crate::outgoing::client()
             .connect_timeout(Duration::from_secs(5))
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ClientError::Settings(error.to_string()))?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token, project })

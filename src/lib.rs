@@ -37,6 +37,7 @@ mod latest;
 pub mod logs;
 pub mod metrics;
 pub mod monitor;
+mod outgoing;
 pub mod registry;
 pub mod runner;
 pub mod scaffold;

@@ -128,7 +128,7 @@ impl Service {
         let api = Api::new(store.clone(), runner.clone(), keys, logs, sender, clock, parts.api)?;
         let stop = CancellationToken::new();
         let routes = api.router().merge(web::router(&api));
-        let routes = if tracer.is_on() { routes.layer(api::TraceRequests(tracer)) } else { routes };
+        let routes = if tracer.is_on() { routes.layer(api::Observing(api::TraceRequests(tracer))) } else { routes };
         let every = parts.telemetry.and_then(|settings| settings.metrics_interval);
         let metrics =
             exporter.zip(every).map(|(exporter, every)| MetricsPush::start(Arc::clone(&api.scraper), exporter, every));

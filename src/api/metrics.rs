@@ -1,20 +1,18 @@
 //! What Prometheus reads, and counting requests for it.
 
-use std::{
-    convert::Infallible,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::time::Instant;
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderValue, header, request::Parts},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderValue, Method, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, future::Map};
-use tower::{Layer, Service};
 
-use super::{Api, Problem, extract::caller_of};
+use super::{
+    Api, Problem,
+    extract::caller_of,
+    observed::{Observe, Seen},
+};
 use crate::{
     domain::Scope,
     metrics::{HttpMetrics, exposition::Format},
@@ -51,49 +49,27 @@ pub(super) async fn read(State(api): State<Api>, Scrape(format): Scrape) -> Resu
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-/// Counts and times requests. A request that waits carries little for it: neither a copy of the route nor another box
-/// around its work.
+/// Counts and times requests.
 #[derive(Debug, Clone)]
 pub(super) struct Measure(pub(super) HttpMetrics);
 
-impl<S> Layer<S> for Measure {
-    type Service = Measured<S>;
-
-    fn layer(&self, inner: S) -> Measured<S> {
-        Measured { inner, metrics: self.0.clone() }
-    }
-}
-
-/// A service whose requests are counted and timed.
-#[derive(Debug, Clone)]
-pub(super) struct Measured<S> {
-    inner: S,
+/// A request whose time runs.
+pub(super) struct Measured {
     metrics: HttpMetrics,
+    method: Method,
+    start: Instant,
 }
 
-type Finish = Box<dyn FnOnce(Result<Response, Infallible>) -> Result<Response, Infallible> + Send>;
+impl Observe for Measure {
+    type Seen = Measured;
 
-impl<S> Service<Request> for Measured<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Map<S::Future, Finish>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+    fn see(&self, request: &mut Request, _: Option<&str>) -> Option<Measured> {
+        Some(Measured { metrics: self.0.clone(), method: request.method().clone(), start: Instant::now() })
     }
+}
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let (metrics, method, start) = (self.metrics.clone(), request.method().clone(), Instant::now());
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let finish: Finish = Box::new(move |answer| {
-            let status = answer.as_ref().map_or(500, |response| response.status().as_u16());
-            let route = route.as_ref().map(MatchedPath::as_str);
-            metrics.answered(method.as_str(), route, status, start.elapsed());
-            answer
-        });
-        self.inner.call(request).map(finish)
+impl Seen for Measured {
+    fn answered(self, route: Option<&str>, status: u16) {
+        self.metrics.answered(self.method.as_str(), route, status, self.start.elapsed());
     }
 }

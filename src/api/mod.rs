@@ -17,6 +17,7 @@ mod listen;
 pub(crate) mod logs;
 mod metrics;
 pub(crate) mod notices;
+mod observed;
 mod problem;
 mod projects;
 mod registries;
@@ -48,6 +49,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use docs::document;
 pub use extract::{JobRef, PROJECT_HEADER};
 pub use listen::serve;
+pub use observed::Observing;
 pub use problem::Problem;
 pub use spans::TraceRequests;
 
@@ -200,7 +202,7 @@ impl Api {
             .merge(docs::router())
             .fallback(|| async { Problem::no_route() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-            .layer(metrics::Measure(self.http.clone()))
+            .layer(Observing(metrics::Measure(self.http.clone())))
             .layer(DefaultBodyLimit::max(self.max_body_bytes))
             .layer(nosniff)
             .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {

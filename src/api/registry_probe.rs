@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::Problem;
 use crate::{
     callbacks::{TargetPolicy, http_client},
+    outgoing,
     registry::{Login, is_loopback},
 };
 
@@ -161,7 +162,7 @@ impl RegistryProbe {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
-        let answer = self.send(server, with_login(self.http.get(url), login)).await?;
+        let mut answer = self.send(server, with_login(self.http.get(url), login)).await?;
         let status = answer.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(wrong_login(server));
@@ -169,7 +170,8 @@ impl RegistryProbe {
         if !status.is_success() {
             return Err(odd(server, status));
         }
-        let bytes = limited(answer, LONGEST_ANSWER).await.ok_or_else(|| odd(server, status))?;
+        let bytes =
+            outgoing::body(&mut answer, LONGEST_ANSWER).await.ok().flatten().ok_or_else(|| odd(server, status))?;
         let token: Token = serde_json::from_slice(&bytes).map_err(|_| odd(server, status))?;
         let token = token.token.or(token.access_token).ok_or_else(|| odd(server, status))?;
         Ok(request.bearer_auth(token))
@@ -198,18 +200,6 @@ impl RegistryProbe {
 struct Token {
     token: Option<String>,
     access_token: Option<String>,
-}
-
-/// A body, unless it is longer than that.
-async fn limited(mut answer: Response, most: usize) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.ok()? {
-        if body.len() + piece.len() > most {
-            return None;
-        }
-        body.extend_from_slice(&piece);
-    }
-    Some(body)
 }
 
 fn base(server: &str) -> String {

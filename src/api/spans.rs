@@ -1,21 +1,15 @@
 //! A span for each request.
 
-use std::{
-    convert::Infallible,
-    task::{Context, Poll},
-};
-
 use axum::{
-    extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderValue, Method},
-    response::Response,
+    extract::Request,
+    http::{HeaderMap, HeaderValue},
 };
-use futures::{FutureExt, future::Either, future::Map};
-use tower::{Layer, Service};
 
+use super::observed::{Observe, Seen};
 use crate::{
-    domain::TraceParent,
-    telemetry::{SpanEnd, SpanKind, Tracer},
+    domain::{Timestamp, TraceParent},
+    metrics::known_method,
+    telemetry::{SpanContext, SpanEnd, SpanKind, Tracer},
 };
 
 /// The header by which traces go from one to the next.
@@ -28,77 +22,53 @@ const UNTRACED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 #[derive(Debug, Clone)]
 pub struct TraceRequests(pub Tracer);
 
-impl<S> Layer<S> for TraceRequests {
-    type Service = Traced<S>;
-
-    fn layer(&self, inner: S) -> Traced<S> {
-        Traced { inner, tracer: self.0.clone() }
-    }
-}
-
-/// A service whose requests are traced.
-#[derive(Debug, Clone)]
-pub struct Traced<S> {
-    inner: S,
+/// A request whose span has begun.
+#[derive(Debug)]
+pub struct Traced {
     tracer: Tracer,
+    span: SpanContext,
+    began: Timestamp,
+    method: &'static str,
 }
 
-type Finish = Box<dyn FnOnce(Result<Response, Infallible>) -> Result<Response, Infallible> + Send>;
+impl Observe for TraceRequests {
+    type Seen = Traced;
 
-impl<S> Service<Request> for Traced<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<Map<S::Future, Finish>, S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let untraced = route.as_ref().is_some_and(|route| UNTRACED.contains(&route.as_str()));
-        let (began, span) = (self.tracer.now(), self.tracer.request(traceparent(request.headers()).as_ref()));
-        let (Some(began), Some(span)) = (began.filter(|_| !untraced), span) else {
-            return Either::Right(self.inner.call(request));
-        };
+    fn see(&self, request: &mut Request, route: Option<&str>) -> Option<Traced> {
+        if route.is_some_and(|route| UNTRACED.contains(&route)) {
+            return None;
+        }
+        let began = self.0.now()?;
+        let span = self.0.request(traceparent(request.headers()).as_ref())?;
         if let Ok(value) = HeaderValue::try_from(span.traceparent().as_str()) {
             request.headers_mut().insert(TRACEPARENT, value);
         }
-        let (tracer, method) = (self.tracer.clone(), method_of(request.method()));
-        let finish: Finish = Box::new(move |answer| {
-            let status = answer.as_ref().map_or(500, |response| response.status().as_u16());
-            let route = route.as_ref().map(MatchedPath::as_str);
-            let mut texts = vec![("http.request.method", method.to_owned())];
-            texts.extend(route.map(|route| ("http.route", route.to_owned())));
-            texts.extend((status >= 500).then(|| ("error.type", status.to_string())));
-            tracer.ended(
-                span,
-                SpanEnd {
-                    name: format!("{method} {}", route.unwrap_or("(no route)")),
-                    kind: SpanKind::Server,
-                    began,
-                    texts,
-                    numbers: vec![("http.response.status_code", i64::from(status))],
-                    error: (status >= 500).then(String::new),
-                },
-            );
-            answer
-        });
-        Either::Left(self.inner.call(request).map(finish))
+        let method = known_method(request.method().as_str()).unwrap_or("_OTHER");
+        Some(Traced { tracer: self.0.clone(), span, began, method })
+    }
+}
+
+impl Seen for Traced {
+    fn answered(self, route: Option<&str>, status: u16) {
+        let Self { tracer, span, began, method } = self;
+        let mut texts = vec![("http.request.method", method.to_owned())];
+        texts.extend(route.map(|route| ("http.route", route.to_owned())));
+        texts.extend((status >= 500).then(|| ("error.type", status.to_string())));
+        tracer.ended(
+            span,
+            SpanEnd {
+                name: format!("{method} {}", route.unwrap_or("(no route)")),
+                kind: SpanKind::Server,
+                began,
+                texts,
+                numbers: vec![("http.response.status_code", i64::from(status))],
+                error: (status >= 500).then(String::new),
+            },
+        );
     }
 }
 
 /// The caller's trace. As the standard says, what cannot be read counts as not given.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
     headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
-}
-
-/// Callers may make up methods, without end.
-fn method_of(method: &Method) -> &'static str {
-    let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
-    let names = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-    known.iter().position(|known| known == method).map_or("_OTHER", |index| names[index])
 }

@@ -69,7 +69,7 @@ impl Authenticator {
         } else {
             return Ok(None);
         };
-        if let Some((_, token)) = self.tokens.get(&hash).filter(|(read, _)| read.elapsed() < BELIEVED) {
+        if let Some(token) = believed(&self.tokens, &hash) {
             return Ok(self.valid(&token).map(Caller::with_token));
         }
         let Some(token) = self.store.token_by_hash(&hash).await?.map(Arc::new) else { return Ok(None) };
@@ -116,7 +116,7 @@ impl Authenticator {
     /// The database failed.
     pub async fn session(&self, secret: &SessionSecret) -> Result<Option<SignedIn>, StoreError> {
         let (hash, now) = (secret.hash(), self.clock.now());
-        if let Some((_, who)) = self.sessions.get(&hash).filter(|(read, _)| read.elapsed() < BELIEVED) {
+        if let Some(who) = believed(&self.sessions, &hash) {
             return Ok(self.in_force(who));
         }
         let who = match (self.store.signed_in(&hash, now).await?, &self.oidc) {
@@ -158,6 +158,11 @@ impl Authenticator {
         self.tokens.clear();
         self.sessions.clear();
     }
+}
+
+/// What was read lately.
+fn believed<T: Clone>(recent: &Recent<T>, hash: &[u8; 32]) -> Option<T> {
+    recent.get(hash).filter(|(read, _)| read.elapsed() < BELIEVED).map(|(_, known)| known)
 }
 
 fn new_secret() -> Result<SessionSecret, StoreError> {

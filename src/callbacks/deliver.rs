@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::{StatusCode, header, redirect};
+use reqwest::{StatusCode, header};
 
 use super::{payload, target::TargetPolicy};
 use crate::{
     domain::{CallbackKind, CallbackOutcome, CallbackTry, Clock, ProjectId, RunId, Timestamp},
+    outgoing,
     store::Store,
     vault::ProjectKeys,
 };
@@ -96,16 +97,12 @@ impl Sender {
 
 /// A client that goes where the policy permits, and nowhere else.
 pub(crate) fn http_client(policy: &TargetPolicy) -> reqwest::Result<reqwest::Client> {
-    crate::install_crypto();
-    reqwest::Client::builder()
+    outgoing::client()
         .connect_timeout(Duration::from_secs(10))
         .timeout(TIMEOUT)
-        // A redirect could lead to where the first address may not.
-        .redirect(redirect::Policy::none())
         .no_proxy()
         .dns_resolver(policy.clone())
         .pool_max_idle_per_host(2)
-        .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
         .build()
 }
 

@@ -38,3 +38,18 @@ impl Limit {
         }
     }
 }
+
+/// The entries of all pages, however many.
+pub(super) async fn all<T>(
+    next: impl AsyncFn(Option<&str>) -> Result<Page<T>, ClientError>,
+) -> Result<Vec<T>, ClientError> {
+    let (mut items, mut cursor): (_, Option<String>) = (Vec::new(), None);
+    loop {
+        let page = next(cursor.as_deref()).await?;
+        items.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(items);
+        }
+    }
+}

@@ -40,17 +40,15 @@ impl HttpMetrics {
     pub fn answered(&self, method: &str, route: Option<&str>, status: u16, took: Duration) {
         let route = route.unwrap_or("none").to_owned();
         self.duration.get_or_create(&Route { route: route.clone() }).observe(took.as_secs_f64());
-        let request = Request { method: known(method), route, status: class(status) };
+        let request = Request { method: known_method(method).unwrap_or("other"), route, status: class(status) };
         self.requests.get_or_create(&request).inc();
     }
 }
 
-/// Clients may send any word as a method.
-fn known(method: &str) -> &'static str {
-    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-        .into_iter()
-        .find(|known| *known == method)
-        .unwrap_or("other")
+/// The method, if it is one that there are: clients may send any word as one, without end.
+#[must_use]
+pub fn known_method(method: &str) -> Option<&'static str> {
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method)
 }
 
 const fn class(status: u16) -> &'static str {

@@ -11,7 +11,7 @@ mod registry;
 mod runs;
 mod timings;
 
-pub use http::HttpMetrics;
+pub use http::{HttpMetrics, known_method};
 pub use jobs::{LastRun, LastRuns};
 pub use registry::{Catalogue, Counts, Described, Instruments, Labels, LiveGauges, Measures, registry};
 pub use runs::{Launching, RunMetrics};

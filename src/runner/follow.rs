@@ -73,8 +73,8 @@ impl Following<'_> {
                 (Some(_), stop_at) => stop_at.unwrap_or(self.deadline),
             };
             // One timer for all: each has its price in every live run.
-            let wake_at = self.collector.tell_at().map_or(due, |at| at.min(due));
-            let nothing_to_tell = self.collector.tell_at().is_none();
+            let tell_at = self.collector.tell_at();
+            let wake_at = tell_at.map_or(due, |at| at.min(due));
             tokio::select! {
                 () = self.watch.seen.changed() => {
                     let Some(seen) = self.watch.seen.get() else { continue };
@@ -93,7 +93,7 @@ impl Following<'_> {
                 () = self.stop.cancelled(), if stop_at.is_none() => stop_at = Some(Instant::now()),
                 () = sleep_until(wake_at) => {
                     let now = Instant::now();
-                    if self.collector.tell_at().is_some_and(|at| at <= now)
+                    if tell_at.is_some_and(|at| at <= now)
                         && let Some(reports) = self.collector.take_untold()
                     {
                         Box::pin(self.tell_progress(&reports)).await;
@@ -109,7 +109,7 @@ impl Following<'_> {
                         stop_at = Some(Instant::now() + STOP_AGAIN);
                     }
                 }
-                () = self.collector.reported(), if nothing_to_tell => {}
+                () = self.collector.reported(), if tell_at.is_none() => {}
             }
         }
     }

@@ -14,11 +14,11 @@ use prost::Message;
 use reqwest::{
     Client, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-    redirect::Policy,
 };
 use secrecy::ExposeSecret;
 
 use super::TelemetrySettings;
+use crate::outgoing;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,21 +58,13 @@ impl Exporter {
     /// # Errors
     /// TLS cannot be set up, or a header is none.
     pub fn new(settings: &TelemetrySettings) -> anyhow::Result<Self> {
-        crate::install_crypto();
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let mut value = HeaderValue::try_from(value.expose_secret())?;
             value.set_sensitive(true);
             headers.append(HeaderName::try_from(name)?, value);
         }
-        let http = Client::builder()
-            .default_headers(headers)
-            .timeout(TIMEOUT)
-            // A redirect could lead credentials to where they do not belong.
-            .redirect(Policy::none())
-            .pool_max_idle_per_host(2)
-            .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = outgoing::client().default_headers(headers).timeout(TIMEOUT).pool_max_idle_per_host(2).build()?;
         let instance = uuid::Uuid::now_v7().to_string();
         let resource = Resource {
             attributes: vec![

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, future::BoxFuture};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use reqwest::redirect::Policy;
+
+use crate::outgoing;
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,27 +31,13 @@ impl IssuerHttp {
     /// # Errors
     /// TLS cannot be set up.
     pub(super) fn new(issuer: &str) -> Result<Self, reqwest::Error> {
-        crate::install_crypto();
-        let client = reqwest::Client::builder()
-            .https_only(issuer.starts_with("https://"))
-            .timeout(TIMEOUT)
-            // A redirect could lead secrets to where they do not belong.
-            .redirect(Policy::none())
-            .pool_max_idle_per_host(2)
-            .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self(client))
+        let client = outgoing::client().https_only(issuer.starts_with("https://")).timeout(TIMEOUT);
+        Ok(Self(client.pool_max_idle_per_host(2).build()?))
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut answer = self.0.execute(request.try_into()?).await?;
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await? {
-            if body.len() + piece.len() > LARGEST_ANSWER {
-                return Err(HttpError::TooLarge);
-            }
-            body.extend_from_slice(&piece);
-        }
+        let body = outgoing::body(&mut answer, LARGEST_ANSWER).await?.ok_or(HttpError::TooLarge)?;
         let mut response = axum::http::Response::builder().status(answer.status()).body(body)?;
         *response.headers_mut() = std::mem::take(answer.headers_mut());
         Ok(response)

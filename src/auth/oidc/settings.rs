@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use ring::digest;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::domain::Access;
+use crate::{auth::secret::hash_of, domain::Access};
 
 /// How people sign in with OpenID Connect.
 #[derive(Debug, Clone)]
@@ -44,9 +43,7 @@ impl OidcSettings {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let decisive = serde_json::json!([self.issuer, self.client_id, self.grants]);
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, decisive.to_string().as_bytes()).as_ref());
-        hash
+        hash_of(&decisive.to_string())
     }
 
     /// What somebody with these claims may do; empty when nothing.

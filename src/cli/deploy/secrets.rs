@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     api::types::JobView,
-    cli::{exit::Usage, input, local_secrets, output::Output, workspace::Workspace},
+    cli::{exit::Usage, input, local_secrets, output::Output, pages, workspace::Workspace},
     client::{Client, ClientError},
     domain::{JobSpec, Name, SecretSpec},
 };
@@ -109,15 +109,8 @@ async fn missing<'s>(
 
 /// The names of the project's secrets.
 async fn known(client: &Client) -> Result<BTreeSet<String>, ClientError> {
-    let (mut names, mut cursor) = (BTreeSet::new(), None);
-    loop {
-        let page = client.secrets(cursor.as_deref()).await?;
-        names.extend(page.items.into_iter().map(|secret| secret.name.to_string()));
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(names);
-        }
-    }
+    let secrets = pages::all(async |cursor| client.secrets(cursor).await).await?;
+    Ok(secrets.into_iter().map(|secret| secret.name.to_string()).collect())
 }
 
 fn in_words(name: &str, secret: &SecretSpec) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::apply::SET;
 use crate::{
     api::types::JobView,
-    cli::{exit::Usage, output::Output},
+    cli::{exit::Usage, output::Output, pages},
     client::{Client, ClientError},
     domain::{JobSpec, Name},
 };
@@ -166,19 +166,12 @@ fn side(value: &Option<Value>) -> String {
 
 /// The set's jobs that no file has any more.
 async fn gone(client: &Client, set: &Name, steps: &[Step]) -> anyhow::Result<Vec<JobView>> {
-    let mut gone = Vec::new();
-    let mut cursor = None;
-    loop {
-        let page = client.jobs(false, cursor.as_deref()).await?;
-        gone.extend(page.items.into_iter().filter(|job| {
-            let marked = job.spec.labels.get(SET).is_some_and(|of| of == set.as_str());
-            marked && !steps.iter().any(|step| step.spec.name == job.spec.name)
-        }));
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(gone);
-        }
-    }
+    let mut jobs = pages::all(async |cursor| client.jobs(false, cursor).await).await?;
+    jobs.retain(|job| {
+        let marked = job.spec.labels.get(SET).is_some_and(|of| of == set.as_str());
+        marked && !steps.iter().any(|step| step.spec.name == job.spec.name)
+    });
+    Ok(jobs)
 }
 
 /// What differs, as deep as objects go. Values of secrets never come back from the service, so they are in neither.

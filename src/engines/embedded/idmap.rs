@@ -80,11 +80,8 @@ impl IdMap {
         } else {
             None
         };
-        let map = if missing.is_some() {
-            Self { users: Extents { own: uid, lent: Vec::new() }, groups: Extents { own: gid, lent: Vec::new() } }
-        } else {
-            Self { users: Extents { own: uid, lent: users }, groups: Extents { own: gid, lent: groups } }
-        };
+        let [users, groups] = if missing.is_some() { [Vec::new(), Vec::new()] } else { [users, groups] };
+        let map = Self { users: Extents { own: uid, lent: users }, groups: Extents { own: gid, lent: groups } };
         (map, missing)
     }
 

@@ -65,16 +65,25 @@ impl KubernetesEngine {
 
     async fn phase_of_pod(&self, pod: &Pod, now: Timestamp) -> Result<WorkloadPhase, EngineError> {
         let events = || self.client.events(pod.metadata.uid.as_deref().unwrap_or_default());
-        let doom = match look(pod, now) {
+        let (doom, known) = match look(pod, now) {
             Look::Is(phase) => return Ok(phase),
-            Look::Doomed(doom) => doom,
-            Look::Starting(reason, detail) => match explain(pod, reason, detail, events().await?) {
-                Ok((reason, detail)) => return Ok(WorkloadPhase::Pending(reason, detail)),
-                Err(doom) => doom,
-            },
+            Look::Doomed(doom) => (doom, None),
+            Look::Starting(reason, detail) => {
+                let mut events = events().await?;
+                match explain(pod, reason, detail, &mut events) {
+                    Ok((reason, detail)) => return Ok(WorkloadPhase::Pending(reason, detail)),
+                    Err(doom) => (doom, Some(events)),
+                }
+            }
         };
-        if doom.why == Why::ImageUnauthorized && has_login(pod) && !is_tried_again(pod, &events().await?, now) {
-            return Ok(WorkloadPhase::Pending(WaitReason::PullingImage, doom.detail));
+        if doom.why == Why::ImageUnauthorized && has_login(pod) {
+            let events = match known {
+                Some(events) => events,
+                None => events().await?,
+            };
+            if !is_tried_again(pod, &events, now) {
+                return Ok(WorkloadPhase::Pending(WaitReason::PullingImage, doom.detail));
+            }
         }
         // Only what can never start any more has ended; the next look sees that.
         self.client.patch_pod(pod, &doom.change()).await?;
@@ -146,19 +155,14 @@ pub(super) fn attempt_of(labels: Option<&std::collections::BTreeMap<String, Stri
 }
 
 /// What the events tell of a pod that is coming up, better than its state does; or why it never will.
-fn explain(
-    pod: &Pod,
-    reason: WaitReason,
-    detail: String,
-    mut events: Vec<Event>,
-) -> Result<(WaitReason, String), Doom> {
-    latest_first(&mut events);
+fn explain(pod: &Pod, reason: WaitReason, detail: String, events: &mut [Event]) -> Result<(WaitReason, String), Doom> {
+    latest_first(events);
     let image = status::image(pod);
     for event in events {
-        let text = event.message.unwrap_or_default();
+        let text = event.message.as_deref().unwrap_or_default();
         match event.reason.as_deref().unwrap_or_default() {
-            "Failed" if text.contains("Failed to pull image") => {
-                return match Doom::of_image(image, &text) {
+            "Failed" if is_failed_pull(event) => {
+                return match Doom::of_image(image, text) {
                     Some(doom) => Err(doom),
                     None => Ok((WaitReason::PullingImage, format!("{image}: {text}"))),
                 };
@@ -168,7 +172,7 @@ fn explain(
                 return Ok((WaitReason::PullingImage, format!("pulling {image}")));
             }
             "FailedMount" | "FailedCreatePodSandBox" | "FailedAttachVolume" => {
-                return Ok((WaitReason::Launching, text));
+                return Ok((WaitReason::Launching, text.to_owned()));
             }
             "Pulled" | "Created" | "Started" => break,
             _ => {}
@@ -179,12 +183,14 @@ fn explain(
 
 /// Whether the kubelet has tried the pull again, with the login: its first try may have come before the secret.
 fn is_tried_again(pod: &Pod, events: &[Event], now: Timestamp) -> bool {
-    let failures = events.iter().filter(|event| {
-        let message = event.message.as_deref().unwrap_or_default();
-        event.reason.as_deref() == Some("Failed") && message.contains("Failed to pull image")
-    });
+    let failures = events.iter().filter(|event| is_failed_pull(event));
     let created = pod.metadata.creation_timestamp.as_ref().map_or(now, moment);
     failures.map(|event| event.count.unwrap_or(1)).sum::<i32>() > 1 || now.since(created) > UNTOLD
+}
+
+fn is_failed_pull(event: &Event) -> bool {
+    let message = event.message.as_deref().unwrap_or_default();
+    event.reason.as_deref() == Some("Failed") && message.contains("Failed to pull image")
 }
 
 fn latest_first(events: &mut [Event]) {

@@ -57,11 +57,7 @@ impl Watch {
     pub(super) async fn look_at_tokens(&self, seen: &mut Seen) -> Result<(), StoreError> {
         let now = self.clock.now();
         for token in self.store.expiring_tokens(now, now.plus(SOON)).await? {
-            let (left, life) = (token.expires_at.since(now), token.expires_at.since(token.created_at));
-            // One that was made for a short time ends soon from the start.
-            if left > life / 5 {
-                continue;
-            }
+            let Some(left) = left_of(token.created_at, token.expires_at, now) else { continue };
             let left = time(left.as_secs_f64());
             let summary = format!("the token {} ends in {left}: make another and put it in its place", token.name);
             let subject = format!("token:{}", token.token);
@@ -75,11 +71,7 @@ impl Watch {
     pub(super) async fn look_at_secrets(&self, seen: &mut Seen) -> Result<(), StoreError> {
         let now = self.clock.now();
         for (project, secret) in self.store.expiring_secrets(now.plus(SOON)).await? {
-            let Some(expires_at) = secret.expires_at else { continue };
-            let (left, life) = (expires_at.since(now), expires_at.since(secret.updated_at));
-            if left > life / 5 {
-                continue;
-            }
+            let Some(left) = secret.expires_at.and_then(|end| left_of(secret.updated_at, end, now)) else { continue };
             let name = secret.name;
             let ends = match left.is_zero() {
                 true => "is not valid any more".to_owned(),
@@ -114,4 +106,10 @@ impl Watch {
     pub(super) fn look_at_disk(&self, seen: &mut Seen) {
         let _ = (&self.data_dir, seen, LITTLE);
     }
+}
+
+/// How long something is good for that ends soon; `None` while more than a fifth of its time is left: what was made for a
+/// short time ends soon from the start.
+fn left_of(begin: Timestamp, end: Timestamp, now: Timestamp) -> Option<Duration> {
+    Some(end.since(now)).filter(|left| *left <= end.since(begin) / 5)
 }
