@@ -14,6 +14,7 @@ test: ## Run every test, real components included
 test-orchestrators: ## Test the Python packages, and Airflow, Dagster and others that use them
 	cargo build --locked --all-features
 	tests/orchestrators/run
+	tests/orchestrators/adf/run
 
 test-web: ## Drive the dashboard with a real browser
 	cargo build --locked --all-features

@@ -1,14 +1,7 @@
 //! The service dies, on real containers: at every step of a launch, and at any moment. The next one finds each run's
 //! true answer, and no container was started twice. Whoever is to be called back, is.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use axum::{Json, Router, http::HeaderMap};
 use bollard::{
@@ -22,13 +15,15 @@ use haulier::{
 };
 use ordinary_user::OrdinaryUser;
 use serde_json::{Value, json};
+use served::{Served, TOKEN};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch};
 
 #[path = "ordinary_user/mod.rs"]
 mod ordinary_user;
+#[path = "served/mod.rs"]
+mod served;
 
-const TOKEN: &str = "a-token-for-crash-tests";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the containers run.
@@ -48,7 +43,7 @@ struct Serve {
     on: On,
     /// Who runs it, if not whoever runs the test.
     user: Option<OrdinaryUser>,
-    child: Child,
+    served: Served,
     client: Client,
     dir: TempDir,
     /// Who is called back at the end of each run.
@@ -78,24 +73,19 @@ impl Serve {
         };
         let config = format!("callbacks.allow = [\"127.0.0.0/8\"]\n{config}");
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
-        let (child, client) = spawn(user.as_ref(), dir.path(), fail_points);
-        Some(Self { on, user, child, client, dir, receiver: None })
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let (served, client) = serve(user.as_ref(), dir.path(), fail_points);
+        Some(Self { on, user, served, client, dir, receiver: None })
     }
 
     /// Starts the next service on the same data, without fail points.
     fn restart(&mut self) {
-        (self.child, self.client) = spawn(self.user.as_ref(), self.dir.path(), "");
+        (self.served, self.client) = serve(self.user.as_ref(), self.dir.path(), "");
     }
 
     /// Waits until the service has died of a fail point.
     fn died(&mut self) {
         let deadline = std::time::Instant::now() + PATIENCE;
-        while self.child.try_wait().unwrap().is_none() {
+        while !self.served.has_ended() {
             assert!(std::time::Instant::now() < deadline, "the service lives on");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -153,35 +143,12 @@ impl Serve {
     }
 }
 
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(user: Option<&OrdinaryUser>, dir: &Path, fail_points: &str) -> (Child, Client) {
+fn serve(user: Option<&OrdinaryUser>, dir: &Path, fail_points: &str) -> (Served, Client) {
     let program = env!("CARGO_BIN_EXE_haulier");
-    let mut child = user
-        .map_or_else(|| Command::new(program), |user| user.command(program))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(dir)
-        .env("HAULIER_CONFIG", dir.join("haulier.toml"))
-        .env("HAULIER_ADMIN_TOKEN", TOKEN)
-        .env("FAILPOINTS", fail_points)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let url = lines.by_ref().map(Result::unwrap).find_map(|line| {
-        let (_, url) = line.split_once("listening on ")?;
-        Some(url.split_whitespace().next()?.to_owned())
-    });
-    // Somebody must read on, else the service stops when the pipe is full.
-    std::thread::spawn(move || lines.for_each(drop));
-    let url = url.expect("the service says where it listens");
-    (child, Client::new(&url, TOKEN.into(), None).unwrap())
+    let haulier = user.map_or_else(|| Command::new(program), |user| user.command(program));
+    let served = Served::start(haulier, dir, fail_points);
+    let client = Client::new(&served.url, TOKEN.into(), None).unwrap();
+    (served, client)
 }
 
 impl Serve {
@@ -282,7 +249,7 @@ async fn is_killed_at_any_moment() {
         // While some are queued, some starting, some running, some finishing.
         for pause in [700, 1100, 400, 900] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            service.kill();
+            service.served.kill();
             service.restart();
         }
         for (n, run) in runs {

@@ -1,12 +1,7 @@
 //! The whole service on a real cluster: what a user is told of each end, and that nothing runs twice when the service
 //! dies at any step.
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{path::Path, process::Command, time::Duration};
 
 use haulier::{
     api::types::RunView,
@@ -27,13 +22,16 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
+use served::{Served, TOKEN};
 use tempfile::TempDir;
 
-const TOKEN: &str = "a-token-for-kubernetes-tests";
+#[path = "served/mod.rs"]
+mod served;
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Serve {
-    child: Child,
+    served: Served,
     client: Client,
     dir: TempDir,
     kubeconfig: String,
@@ -49,23 +47,18 @@ impl Serve {
         let dir = TempDir::new().unwrap();
         let config = format!("[engines.cluster]\nkind = \"kubernetes\"\nkubeconfig = \"{kubeconfig}\"\n");
         std::fs::write(dir.path().join("haulier.toml"), config).unwrap();
-        let (child, client) = spawn(dir.path(), fail_points);
-        Some(Self { child, client, dir, kubeconfig })
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let (served, client) = serve(dir.path(), fail_points);
+        Some(Self { served, client, dir, kubeconfig })
     }
 
     /// Starts the next service on the same data, without fail points.
     fn restart(&mut self) {
-        (self.child, self.client) = spawn(self.dir.path(), "");
+        (self.served, self.client) = serve(self.dir.path(), "");
     }
 
     async fn died(&mut self) {
-        let child = std::sync::Mutex::new(&mut self.child);
-        eventually("the service has died", || async { child.lock().unwrap().try_wait().unwrap().map(drop) }).await;
+        let served = std::sync::Mutex::new(&mut self.served);
+        eventually("the service has died", || async { served.lock().unwrap().has_ended().then_some(()) }).await;
     }
 
     async fn apply(&self, script: &str, more: Value) {
@@ -140,33 +133,10 @@ impl Serve {
     }
 }
 
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(dir: &Path, fail_points: &str) -> (Child, Client) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_haulier"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(dir)
-        .env("HAULIER_CONFIG", dir.join("haulier.toml"))
-        .env("HAULIER_ADMIN_TOKEN", TOKEN)
-        .env("FAILPOINTS", fail_points)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let url = lines.by_ref().map(Result::unwrap).find_map(|line| {
-        let (_, url) = line.split_once("listening on ")?;
-        Some(url.split_whitespace().next()?.to_owned())
-    });
-    // Somebody must read on, else the service stops when the pipe is full.
-    std::thread::spawn(move || lines.for_each(drop));
-    let url = url.expect("the service says where it listens");
-    (child, Client::new(&url, TOKEN.into(), None).unwrap())
+fn serve(dir: &Path, fail_points: &str) -> (Served, Client) {
+    let served = Served::start(Command::new(env!("CARGO_BIN_EXE_haulier")), dir, fail_points);
+    let client = Client::new(&served.url, TOKEN.into(), None).unwrap();
+    (served, client)
 }
 
 /// One true answer from one execution, whenever the service died.
@@ -213,7 +183,7 @@ async fn is_killed_while_the_script_runs() {
     service.apply("echo begin; sleep 4; echo end; exit 3", json!({})).await;
     let run = service.trigger().await;
     service.until("it runs", run, |view| view.state == RunState::Running).await;
-    service.kill();
+    service.served.kill();
     service.restart();
     let view = service.end(run).await;
     assert_eq!((view.state, view.exit_code, view.attempt), (RunState::Failed, Some(3), 1), "{view:?}");

@@ -4,29 +4,28 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 
 use haulier::engines::contract::skipped;
 use ordinary_user::OrdinaryUser;
 use serde_json::Value;
+use served::{Served, TOKEN};
 use tempfile::TempDir;
 
 #[path = "ordinary_user/mod.rs"]
 mod ordinary_user;
+#[path = "served/mod.rs"]
+mod served;
 
-const TOKEN: &str = "a-token-for-rootless-tests";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The service, its user and its directory.
 struct Serve {
     user: OrdinaryUser,
     dir: TempDir,
-    child: Child,
-    url: String,
+    served: Served,
 }
 
 impl Serve {
@@ -41,22 +40,21 @@ impl Serve {
             Ok(user) => {
                 let dir = user.directory();
                 fs::write(dir.path().join("haulier.toml"), "[engines.here]\nkind = \"embedded\"\n").unwrap();
-                let (child, url) = spawn(&user, dir.path());
-                Some(Self { user, dir, child, url })
+                let served = serve(&user, &dir);
+                Some(Self { user, dir, served })
             }
         }
     }
 
     fn restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        (self.child, self.url) = spawn(&self.user, self.dir.path());
+        self.served.kill();
+        self.served = serve(&self.user, &self.dir);
     }
 
     /// The command line, by the same user.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.user.command(env!("CARGO_BIN_EXE_haulier"));
-        command.args(args).env("HAULIER_URL", &self.url).env("HAULIER_TOKEN", TOKEN);
+        command.args(args).env("HAULIER_URL", &self.served.url).env("HAULIER_TOKEN", TOKEN);
         command.env("HAULIER_CONFIG", self.dir.path().join("haulier.toml")).env("HAULIER_DATA_DIR", self.dir.path());
         command
     }
@@ -102,32 +100,8 @@ impl Serve {
     }
 }
 
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(user: &OrdinaryUser, dir: &Path) -> (Child, String) {
-    let mut child = user
-        .command(env!("CARGO_BIN_EXE_haulier"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(dir)
-        .env("HAULIER_CONFIG", dir.join("haulier.toml"))
-        .env("HAULIER_ADMIN_TOKEN", TOKEN)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let url = lines.by_ref().find_map(|line| {
-        let (_, url) = line.split_once("listening on ")?;
-        Some(url.split_whitespace().next()?.to_owned())
-    });
-    // Somebody must read on, else the service stops when the pipe is full.
-    std::thread::spawn(move || lines.for_each(drop));
-    (child, url.expect("the service says where it listens"))
+fn serve(user: &OrdinaryUser, dir: &TempDir) -> Served {
+    Served::start(user.command(env!("CARGO_BIN_EXE_haulier")), dir.path(), "")
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -7,11 +7,11 @@ import signal
 from pathlib import Path
 
 from haulier import Haulier
+from waiting import eventually
 
 from conftest import MakeJob
 from support.airflow import DAGS, Airflow
 from support.service import Service
-from support.waiting import eventually
 
 
 def test_a_terminated_task_cancels_its_run(

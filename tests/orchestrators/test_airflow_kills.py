@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 from haulier import Haulier, Run
+from waiting import eventually
 
 from conftest import MakeJob
 from support.airflow import AirflowCluster, DagRun
 from support.service import Service
-from support.waiting import eventually
 
 SLOW = ["print=begin", "sleep=20s", "print=end", 'report={"output": {"rows": 7}}']
 """A run that lasts long enough for its task to be killed and tried again."""

@@ -20,9 +20,10 @@ from haulier import (
     WaitTimeout,
 )
 from haulier.client.models import JobSpec, RunView
+from served import TOKEN
 
 from conftest import MakeJob
-from support.service import TOKEN, Service
+from support.service import Service
 
 
 def test_a_run_goes_from_trigger_to_output(client: Haulier, make_job: MakeJob) -> None:

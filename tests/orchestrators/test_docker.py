@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from support.service import Service
-from support.waiting import eventually
 
 IMAGE = os.environ.get("HAULIER_TEST_IMAGE")
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from haulier import AsyncHaulier, Haulier, RequestRefused, Unreachable
+from served import TOKEN
 
 from conftest import MakeJob
 from support.proxy import FlakyProxy
-from support.service import TOKEN
 
 
 @pytest.mark.parametrize("fault", ["lose_answer", "lose_request", "cut_answer", "busy"])

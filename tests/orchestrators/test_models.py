@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from support.service import REPOSITORY
+from served import REPOSITORY
 
 
 def test_the_models_are_current() -> None:

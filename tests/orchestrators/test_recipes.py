@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from haulier import Haulier
+from served import REPOSITORY, binary
 
 from conftest import MakeJob
-from support.service import REPOSITORY, Service, binary
+from support.service import Service
 
 TEXT = (REPOSITORY / "docs" / "python.md").read_text()
 

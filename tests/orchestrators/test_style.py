@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from served import REPOSITORY
 
-from support.service import REPOSITORY
-
-FOLDERS = ["sdk", "templates", "tests/orchestrators", "tests/python", "tests/web"]
+FOLDERS = ["sdk", "templates", "tests/orchestrators", "tests/python", "tests/support", "tests/web"]
+SHARED = REPOSITORY / "tests" / "support" / "python"
 
 
 def check(*command: str) -> None:
@@ -26,7 +26,8 @@ def test_ruff(command: list[str]) -> None:
 
 def mypy(package: str, *arguments: str | Path) -> None:
     # What is being tested, not what happens to be installed.
-    sources = os.pathsep.join(str(REPOSITORY / "sdk" / name / "src") for name in ("python", "airflow", "dagster"))
+    packages = (REPOSITORY / "sdk" / name / "src" for name in ("python", "airflow", "dagster"))
+    sources = os.pathsep.join(map(str, (*packages, SHARED)))
     command = [sys.executable, "-m", "mypy", "--cache-dir", os.devnull, *arguments]
     ended = subprocess.run(
         command,
@@ -42,7 +43,8 @@ def mypy(package: str, *arguments: str | Path) -> None:
 def test_the_types_of_the_client_and_the_tests() -> None:
     here = REPOSITORY / "tests" / "orchestrators"
     # The pipeline's types are checked where its packages are: in tests/python.
-    mypy("sdk/python", "--exclude", "/pipeline/", "src", "scripts", here / "support", *here.glob("*.py"))
+    checked = ("src", "scripts", here / "support", *here.glob("*.py"), *SHARED.glob("*.py"))
+    mypy("sdk/python", "--exclude", "/pipeline/", *checked)
 
 
 @pytest.mark.parametrize(

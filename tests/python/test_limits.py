@@ -18,10 +18,11 @@ import pytest
 from haulier.pipeline import LakeError
 from haulier.pipeline import commits as lake_commits
 from haulier.pipeline.commits import Commit, CommittedFile, Dataset
+from served import clean_environment
 
 from conftest import read_lake
 from support.api import Api
-from support.script import Job, clean_environment
+from support.script import Job
 
 # How much more memory it takes than before the load, in MiB.
 SCRIPT = """

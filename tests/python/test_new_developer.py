@@ -26,7 +26,7 @@ NEEDED = {
         os.environ.get("HAULIER_TEST_ENVIRONMENTS", ""), "airflow-3"
     ).exists(),
     "Data Factory's expressions: tests/orchestrators/adf/run installs them": Path(
-        os.environ.get("HAULIER_TEST_CACHE", ""), "adf", "installed"
+        os.environ.get("HAULIER_TEST_ENVIRONMENTS", ""), "adf"
     ).exists(),
 }
 MISSING = [what for what, is_there in NEEDED.items() if not is_there]

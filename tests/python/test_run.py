@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from haulier import _protocol, run
+from served import clean_environment
 
-from support.script import NONCE, Ended, Job, clean_environment
+from support.script import NONCE, Ended, Job
 
 Execute = Callable[..., Ended]
 

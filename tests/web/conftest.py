@@ -14,7 +14,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from service import PATIENCE, TOKEN, Service
+from served import TOKEN
+from waiting import PATIENCE
+
+from service import Service
 
 OpenWindow = Callable[..., Page]
 

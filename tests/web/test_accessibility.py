@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
+from served import REPOSITORY
 
 from conftest import OpenWindow
-from service import REPOSITORY, Service
+from service import Service
 
 PICTURES = REPOSITORY / "target" / "screenshots"
 
@@ -17,26 +18,26 @@ PICTURES = REPOSITORY / "target" / "screenshots"
 @pytest.fixture(scope="session")
 def pages(service: Service) -> dict[str, str]:
     """Pages with something on each, by name."""
-    service.call("PUT", "/limits/crm-api", {"capacity": 1})
-    service.call("PUT", "/limits/warehouse", {"capacity": 4})
+    service.ask("PUT", "/limits/crm-api", {"capacity": 1})
+    service.ask("PUT", "/limits/warehouse", {"capacity": 4})
     orders: dict[str, object] = {"labels": {"team": "sales"}, "env": {"LEVEL": "info"}, "config": {"chunk": 5000}}
-    service.job("load-orders", "print=loading orders", "sleep=20ms", **orders)
+    service.register("load-orders", "print=loading orders", "sleep=20ms", **orders)
     words = ["print=page 1: 5,000 rows", "print-err=3 rows have no customer", "sleep=60ms"]
     report = 'report={"output": {"rows": 14203}, "metrics": {"rows": 14203}, "state": {"since": "2026-01-31"}}'
     orders["secrets"] = {"SHOP_TOKEN": {"value": "for-tests-only"}}
     orders["files"] = {"/etc/loader.toml": {"content": "chunk = 5000"}}
-    service.job("load-orders", *words, report, **orders, max_parallel=2)
+    service.register("load-orders", *words, report, **orders, max_parallel=2)
     done = [
         service.outcome("load-orders", parameters={"day": f"2026-01-{day:02}", "full": False}) for day in range(1, 15)
     ]
-    service.job("sync-contacts", "print=Traceback (most recent call last)", "exit=1", max_parallel=1)
+    service.register("sync-contacts", "print=Traceback (most recent call last)", "exit=1", max_parallel=1)
     failed = service.outcome("sync-contacts")
     progress = 'report={"progress": {"done": 31, "total": 48, "text": "table fact_sales"}}'
-    service.job("export-warehouse", "print=exporting", progress, "forever", limits=[{"name": "crm-api"}])
+    service.register("export-warehouse", "print=exporting", progress, "forever", limits=[{"name": "crm-api"}])
     running = service.trigger("export-warehouse")
     service.until(running, "running")
     queued = service.trigger("export-warehouse")
-    service.job("never-ran")
+    service.register("never-ran")
     return {
         "overview": "/",
         "jobs": "/jobs",

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
+from served import TOKEN
+from waiting import PATIENCE
 
 from conftest import OpenWindow
-from service import PATIENCE, TOKEN, Service
+from service import Service
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -42,9 +44,9 @@ def test_signing_in_and_out(open_window: OpenWindow) -> None:
 
 def test_a_run_from_queued_to_its_end(open_window: OpenWindow, service: Service, name: str) -> None:
     words = ["print=the first line", "sleep=1500ms", 'report={"progress": {"done": 1, "total": 2, "text": "half"}}']
-    service.call("PUT", f"/limits/{name}", {"capacity": 1})
-    service.job(f"{name}-holder", "forever", limits=[{"name": name}])
-    service.job(name, *words, "sleep=1500ms", "print-err=the last line", "exit=3", limits=[{"name": name}])
+    service.ask("PUT", f"/limits/{name}", {"capacity": 1})
+    service.register(f"{name}-holder", "forever", limits=[{"name": name}])
+    service.register(name, *words, "sleep=1500ms", "print-err=the last line", "exit=3", limits=[{"name": name}])
     holder = service.trigger(f"{name}-holder")
     service.until(holder, "running")
     run = service.trigger(name)
@@ -56,7 +58,7 @@ def test_a_run_from_queued_to_its_end(open_window: OpenWindow, service: Service,
     expect(state).to_contain_text("queued")
     expect(page.locator("#run-why")).to_contain_text(f"the limit {name} is full: 1 of 1 held")
     expect(page.locator("#live")).to_be_visible()
-    service.call("POST", f"/runs/{holder}/cancel")
+    service.ask("POST", f"/runs/{holder}/cancel")
     expect(state).to_contain_text("running")
     expect(lines).to_have_count(1)
     expect(lines.first).to_contain_text("the first line")
@@ -71,7 +73,7 @@ def test_a_run_from_queued_to_its_end(open_window: OpenWindow, service: Service,
 
 
 def test_the_overview_follows(open_window: OpenWindow, service: Service, name: str) -> None:
-    service.job(name, "sleep=1s", "exit=1")
+    service.register(name, "sleep=1s", "exit=1")
     page = open_window()
     expect(page.locator("#live")).to_be_visible()
     unchanged = mark(page)
@@ -83,7 +85,7 @@ def test_the_overview_follows(open_window: OpenWindow, service: Service, name: s
 
 @pytest.mark.parametrize("script", [True, False], ids=["with-script", "without"])
 def test_cancel_and_retry(open_window: OpenWindow, service: Service, name: str, script: bool) -> None:
-    service.job(name, "print=started", "forever")
+    service.register(name, "print=started", "forever")
     run = service.trigger(name, parameters={"day": 1})
     service.until(run, "running")
     page = open_window(java_script_enabled=script)
@@ -96,12 +98,12 @@ def test_cancel_and_retry(open_window: OpenWindow, service: Service, name: str, 
     page.wait_for_url(re.compile(f"/runs/(?!{run})"))
     again = service.until(page.url.rsplit("/", 1)[1], "running")
     assert (again["retry_of"], again["parameters"]) == (run, {"day": 1})
-    service.call("POST", f"/runs/{again['id']}/cancel")
+    service.ask("POST", f"/runs/{again['id']}/cancel")
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with-script", "without"])
 def test_trigger_with_parameters(open_window: OpenWindow, service: Service, name: str, script: bool) -> None:
-    service.job(name, "echo-env=HAULIER_PARAMETERS")
+    service.register(name, "echo-env=HAULIER_PARAMETERS")
     service.outcome(name, parameters={"day": "2026-01-31", "chunk": 5, "full": True, "tables": ["a"]})
     page = open_window(java_script_enabled=script)
     page.goto(f"/jobs/{name}")
@@ -123,7 +125,7 @@ def test_trigger_with_parameters(open_window: OpenWindow, service: Service, name
 
 
 def test_without_script_everything_is_there(open_window: OpenWindow, service: Service, name: str) -> None:
-    service.job(name, "print=a line", "print-err=a needle", "sleep=1s", "print=the end")
+    service.register(name, "print=a line", "print-err=a needle", "sleep=1s", "print=the end")
     run = service.trigger(name)
     page = open_window(java_script_enabled=False)
     page.goto(f"/runs/{run}")
@@ -143,7 +145,7 @@ def test_without_script_everything_is_there(open_window: OpenWindow, service: Se
 
 
 def test_the_log_is_searched_and_filtered_where_it_is(open_window: OpenWindow, service: Service, name: str) -> None:
-    service.job(name, "print=one <b>bold</b>", "print-err=two", "print=three", "forever")
+    service.register(name, "print=one <b>bold</b>", "print-err=two", "print=three", "forever")
     run = service.trigger(name)
     page = open_window()
     page.goto(f"/runs/{run}")
@@ -160,11 +162,11 @@ def test_the_log_is_searched_and_filtered_where_it_is(open_window: OpenWindow, s
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert download.value.path().read_text().splitlines() == ["one <b>bold</b>", "two", "three"]
-    service.call("POST", f"/runs/{run}/cancel")
+    service.ask("POST", f"/runs/{run}/cancel")
 
 
 def test_by_keyboard(open_window: OpenWindow, service: Service, name: str) -> None:
-    service.job(name)
+    service.register(name)
     page = open_window()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -180,7 +182,7 @@ def test_by_keyboard(open_window: OpenWindow, service: Service, name: str) -> No
 
 def test_on_a_phone(open_window: OpenWindow, service: Service, name: str) -> None:
     name += "-has-a-rather-long-name-that-does-not-fit-on-one-line"
-    service.job(name, "print=" + "words " * 60, "print=" + "x" * 300, "exit=1", labels={"team": "x" * 120})
+    service.register(name, "print=" + "words " * 60, "print=" + "x" * 300, "exit=1", labels={"team": "x" * 120})
     run = service.outcome(name)
     page = open_window(width=390, is_mobile=True, has_touch=True)
     for path in ["/", "/jobs", f"/jobs/{name}", "/runs", f"/runs/{run}", "/limits", "/engines", "/tokens"]:
@@ -214,7 +216,7 @@ def test_a_token_is_made_and_revoked(open_window: OpenWindow, name: str) -> None
 def test_a_notice_is_seen_and_taken_note_of(open_window: OpenWindow, service: Service, name: str) -> None:
     page = open_window()
     expect(page.locator("#live")).to_be_visible()
-    service.job(name, "exit=3")
+    service.register(name, "exit=3")
     run = service.outcome(name)
     notice = page.locator("#notice-list li", has=page.locator(f"a[href='/runs/{run}']"))
     expect(notice).to_be_visible()

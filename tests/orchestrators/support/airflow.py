@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from served import REPOSITORY, clean_environment
+from waiting import eventually
 
-from .service import REPOSITORY, Service, clean_environment
-from .waiting import eventually
+from .service import Service
 
 DAGS = Path(__file__).resolve().parents[1] / "dags"
 EXAMPLES = REPOSITORY / "templates" / "airflow"

@@ -4,68 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from .script import clean_environment
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-TOKEN = "for-tests-only-0123456789"
-PATIENCE = 60.0
+from served import REPOSITORY, TOKEN, Served, binary, clean_environment, docker_engine
 
 
-def binary() -> Path:
-    """The binary under test."""
-    path = Path(os.environ.get("HAULIER_BIN", REPOSITORY / "target" / "debug" / "haulier"))
-    assert path.is_file(), f"{path} is missing: run `cargo build --all-features`, or set HAULIER_BIN"
-    return path
-
-
-class Service:
+class Service(Served):
     """A running service whose only engine is Docker."""
 
     def __init__(self, directory: Path) -> None:
         """Starts it, and waits until it answers."""
-        host = os.environ["HAULIER_TEST_DOCKER_HOST"]
-        (directory / "config.toml").write_text(f'[engines.docker]\nkind = "docker"\nhost = "{host}"\n')
-        log = directory / "service.log"
-        with log.open("w") as output:
-            self._process = subprocess.Popen(
-                [binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", directory / "data"],
-                env={
-                    **clean_environment(),
-                    "HAULIER_ADMIN_TOKEN": TOKEN,
-                    "HAULIER_CONFIG": str(directory / "config.toml"),
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        deadline = time.monotonic() + PATIENCE
-        while not (found := re.search(r"listening on (http://[0-9.:]+)", log.read_text())):
-            assert self._process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the service does not come up"
-            time.sleep(0.05)
-        self.url = found[1]
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Asks the API as admin."""
-        headers = {"authorization": f"Bearer {TOKEN}"}
-        answer = httpx.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers, timeout=60)
-        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json()
+        super().__init__(directory, docker_engine())
 
     def last_run(self, job: str) -> Any:
         """The newest run of a job."""
@@ -87,7 +40,7 @@ class Developer:
         ended = subprocess.run(
             [binary(), *words],
             cwd=self.directory,
-            env={**clean_environment(), "HAULIER_URL": self.service.url, "HAULIER_TOKEN": TOKEN},
+            env=self.service.environment(),
             input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -113,7 +66,7 @@ def docker_gateway() -> str:
 
 def run_by_data_factory(service: Service, job: str) -> dict[str, Any]:
     """Runs the poll template's pipeline, as Data Factory's own expression language has it."""
-    python = Path(os.environ["HAULIER_TEST_CACHE"], "adf", "venv", "bin", "python")
+    python = Path(os.environ["HAULIER_TEST_ENVIRONMENTS"], "adf", "bin", "python")
     (dotnet,) = python.parents[1].glob("lib/python*/site-packages/dnv/net/runtime/.net")
     token = service.ask("POST", "/tokens", {"name": f"adf-{time.monotonic_ns()}", "scopes": ["trigger"], "jobs": [job]})
     given = {"serviceUrl": service.url, "job": job, "token": token["secret"]}
@@ -121,7 +74,7 @@ def run_by_data_factory(service: Service, job: str) -> dict[str, Any]:
         [python, Path(__file__).with_name("data_factory.py")],
         env={
             **clean_environment(),
-            "PYTHONPATH": str(REPOSITORY / "tests" / "orchestrators"),
+            "PYTHONPATH": os.pathsep.join(str(REPOSITORY / "tests" / at) for at in ("orchestrators", "support/python")),
             "DOTNET_ROOT": str(dotnet),
             "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
         },

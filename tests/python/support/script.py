@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import uuid
@@ -11,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from served import clean_environment
 
 NONCE = "n0nce"
 PATIENCE = 120.0
@@ -30,15 +31,6 @@ class Ended:
         """The last report of a key; None when there is none."""
         told = [report[key] for report in self.reports if key in report]
         return told[-1] if told else None
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what may be meant for other scripts."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("HAULIER_", "AZURE_", "AWS_")) and name not in ("LOG_LEVEL", "PYTHONUNBUFFERED")
-    }
 
 
 @dataclass

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from served import REPOSITORY
+
 from .expressions import text_of
-from .service import REPOSITORY
 
 FOLDER = REPOSITORY / "templates" / "adf"
 STYLES = ("poll", "callback", "async")
