@@ -11,9 +11,9 @@ use std::{
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::folder::RunFolder;
 use crate::{
     cli::{exit::Usage, local_secrets, output::Output, workspace::Workspace},
     domain::{Given, GivenAs, JobSpec, RunId, SecretDelivery},
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Injection {
     secrets: BTreeMap<String, SecretString>,
     /// Secrets and files as files; removed with this.
-    files: TempDir,
+    files: RunFolder,
     /// The nonce of report lines.
     pub(super) nonce: String,
     /// Masks secrets in what is printed.
@@ -66,8 +66,7 @@ impl Injection {
         }
         let redactor = Redactor::new(secrets.values());
         let local = workspace.local();
-        let files =
-            fs::create_dir_all(&local).and_then(|()| tempfile::Builder::new().prefix("run-").tempdir_in(&local));
+        let files = RunFolder::in_folder(&local);
         let files = files.with_context(|| format!("{} cannot be written to", local.display()))?;
         let injection = Self { secrets, files, nonce: format!("{:024x}", rand::random::<u128>() >> 32), redactor };
         injection.write_files(workspace, out)?;

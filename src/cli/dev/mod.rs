@@ -1,5 +1,6 @@
 //! `haulier dev`: the project's script on this machine, with what it would get in its container.
 
+mod folder;
 mod inject;
 mod process;
 mod python;
