@@ -94,7 +94,7 @@ fn store(c: &mut Criterion) {
     });
     group.bench_function("end of one, admission of the next, 100,000 wait", |b| {
         b.to_async(&runtime).iter(async || {
-            let live = subject.store.live_attempts().await.unwrap()[0].id;
+            let live = subject.store.live_attempts(|_| true).await.unwrap()[0].id;
             assert_eq!(subject.succeed(live).await.admitted.len(), 1);
         });
     });

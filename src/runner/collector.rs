@@ -36,7 +36,7 @@ pub(super) struct Collector {
 struct Task {
     logs: LogStore,
     engine: Arc<dyn Engine>,
-    handle: Handle,
+    handle: Arc<Handle>,
     with: Collect,
 }
 
@@ -44,7 +44,7 @@ impl Collector {
     pub(super) fn start(
         logs: &LogStore,
         engine: &Arc<dyn Engine>,
-        handle: &Handle,
+        handle: &Arc<Handle>,
         attempt: &Attempt,
         secrets: &[SecretString],
     ) -> Self {
@@ -55,7 +55,7 @@ impl Collector {
             redactor: Redactor::new(secrets.iter()),
             shared: Arc::clone(&shared),
         };
-        let task = Task { logs: logs.clone(), engine: Arc::clone(engine), handle: handle.clone(), with };
+        let task = Task { logs: logs.clone(), engine: Arc::clone(engine), handle: Arc::clone(handle), with };
         let task = tokio::spawn(Box::new(task).run());
         Self { shared, task, told: None, tell_at: Instant::now(), untold: false }
     }

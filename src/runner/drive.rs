@@ -105,7 +105,7 @@ impl<'s> Drive<'s> {
             }
         };
         let handle = match launch {
-            Launch::Launched(handle) => handle,
+            Launch::Launched(handle) => Arc::new(handle),
             Launch::Ended(end) => {
                 self.ends(&end).await;
                 self.entry.remove(&self.by_name()).await;
@@ -113,7 +113,7 @@ impl<'s> Drive<'s> {
             }
         };
         fail::fail_point!("launched", |_| std::process::abort());
-        watch.launched(handle.clone(), resumed || self.stop.is_cancelled());
+        watch.launched(Arc::clone(&handle), resumed || self.stop.is_cancelled());
         if !resumed
             && self.entry.capabilities().schedules
             && let Start::Never(end) = self.until_started(&handle, &watch).await

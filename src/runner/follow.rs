@@ -32,7 +32,8 @@ const STOP_AGAIN: Duration = Duration::from_secs(5);
 pub(super) struct Following<'s> {
     pub(super) shared: &'s Arc<Shared>,
     pub(super) entry: &'s EngineEntry,
-    pub(super) handle: Handle,
+    /// Shared: each live run needs it in several places.
+    pub(super) handle: Arc<Handle>,
     pub(super) watch: Watch,
     pub(super) collector: Collector,
     /// Whether an earlier service has stored the start.
@@ -54,7 +55,7 @@ impl Following<'_> {
     pub(super) async fn run(&mut self) {
         let (shared, id) = (self.shared, self.handle.attempt);
         let started = (!self.resumed).then_some(self.started_at);
-        let told = Box::pin(tell_launched(shared, self.handle.clone(), started));
+        let told = Box::pin(tell_launched(shared, Arc::clone(&self.handle), started));
         let ((), end) = tokio::join!(told, self.until_end());
         fail::fail_point!("ended", |_| std::process::abort());
         let (reports, log) = Box::pin(self.collector.finish(DRAIN)).await;
@@ -145,7 +146,7 @@ impl Following<'_> {
 }
 
 /// Stores the start, unless that was done before.
-async fn tell_launched(shared: &Arc<Shared>, handle: Handle, started_at: Option<Timestamp>) {
+async fn tell_launched(shared: &Arc<Shared>, handle: Arc<Handle>, started_at: Option<Timestamp>) {
     if let Some(started_at) = started_at
         && let Some(run) = persist(|| shared.store.launched(handle.attempt, &handle.id, started_at)).await
     {

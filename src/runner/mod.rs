@@ -46,7 +46,7 @@ use crate::{
     domain::{AttemptId, Clock, RunId, StopCause, WaitReason},
     logs::LogStore,
     metrics::RunMetrics,
-    store::{Admitted, Stopped, Store, StoreError},
+    store::{Admitted, LiveAttempt, Stopped, Store, StoreError},
     telemetry::Tracer,
     vault::ProjectKeys,
 };
@@ -240,7 +240,8 @@ impl Shared {
 
     /// Gives a task to each live attempt that has none, and stops those that are to end.
     async fn take_up(self: &Arc<Self>) -> Result<(), StoreError> {
-        for live in self.store.live_attempts().await? {
+        let to_do = |live: &LiveAttempt| live.stop || !self.is_driven(live.id);
+        for live in self.store.live_attempts(to_do).await? {
             self.drive(live.id, &live.engine, live.stop);
         }
         Ok(())

@@ -34,7 +34,7 @@ pub(super) struct Observer {
 
 #[derive(Debug)]
 struct Watched {
-    handle: Option<Handle>,
+    handle: Option<Arc<Handle>>,
     seen: Arc<Latest<Option<Observation>>>,
     look_at: Option<Instant>,
 }
@@ -79,7 +79,7 @@ impl Observer {
         let mut handles = Vec::new();
         dirty.retain(|attempt| match watched.get(attempt) {
             Some(Watched { handle: Some(handle), .. }) if handles.len() < BATCH => {
-                handles.push(handle.clone());
+                handles.push(Handle::clone(handle));
                 false
             }
             Some(_) => true,
@@ -141,7 +141,7 @@ impl Observer {
 
 impl Watch {
     /// The workload exists: it can be looked at.
-    pub(super) fn launched(&self, handle: Handle, look_now: bool) {
+    pub(super) fn launched(&self, handle: Arc<Handle>, look_now: bool) {
         if let Some(watched) = self.observer.lock().get_mut(&self.attempt) {
             watched.handle = Some(handle);
             watched.look_at = (!look_now).then(|| Instant::now() + FIRST_LOOK);

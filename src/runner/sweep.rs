@@ -41,15 +41,18 @@ async fn sweep(
     entry: &EngineEntry,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // First what is on the engine, then what is wanted: the other way round would take a new one for a left one.
-    let found = entry.engine.list().await.map_err(Box::new)?;
-    if found.is_empty() {
+    let mut left = entry.engine.list().await.map_err(Box::new)?;
+    let now = shared.clock.now();
+    left.retain(|found| !shared.is_driven(found.handle.attempt) && now.since(found.created_at) >= YOUNG);
+    if left.is_empty() {
         return Ok(());
     }
-    let wanted: HashSet<AttemptId> = shared.store.live_attempts().await?.into_iter().map(|live| live.id).collect();
-    let now = shared.clock.now();
-    for left in found {
+    let wanted = shared.store.live_attempts(|_| true).await?;
+    let wanted: HashSet<AttemptId> = wanted.into_iter().map(|live| live.id).collect();
+    for left in left {
         let attempt = left.handle.attempt;
-        if wanted.contains(&attempt) || shared.is_driven(attempt) || now.since(left.created_at) < YOUNG {
+        // It may have got its task meanwhile.
+        if wanted.contains(&attempt) || shared.is_driven(attempt) {
             continue;
         }
         tracing::info!(engine = name, workload = %attempt.workload_name(), "a workload that nobody needs is removed");

@@ -87,17 +87,19 @@ impl Store {
         rows.iter().map(|row| attempt_from(row, run)).collect()
     }
 
-    /// Every attempt whose result is missing: what a service that starts has to take up.
+    /// Those attempts whose result is missing that are to be kept: there may be very many, of which a service that runs
+    /// knows most.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn live_attempts(&self) -> Result<Vec<LiveAttempt>, StoreError> {
+    pub async fn live_attempts(&self, keep: impl Fn(&LiveAttempt) -> bool) -> Result<Vec<LiveAttempt>, StoreError> {
         let sql = "SELECT runs.id, runs.attempt, runs.stop IS NOT NULL AS stop, attempts.engine \
                    FROM runs JOIN attempts ON attempts.run_id = runs.id AND attempts.number = runs.attempt \
                    WHERE runs.phase IN ('starting', 'running')";
         let live = |row: &Row| {
             let id = AttemptId { run: RunId(row.get("id")?), number: row.number("attempt")? };
-            Ok(LiveAttempt { id, engine: row.get("engine")?, stop: row.get("stop")? })
+            let live = LiveAttempt { id, engine: row.get("engine")?, stop: row.get("stop")? };
+            Ok(keep(&live).then_some(live))
         };
         let mut live = self.read().await?.each(sql, values![], live).await?;
         // Not by the database: to save the sort, SQLite would walk all runs in the order of their ids.

@@ -319,19 +319,20 @@ impl Session {
         })
     }
 
-    /// What `take` makes of each row. Rows are taken one by one: many of them take no more memory than their results.
+    /// What `take` makes of each row, where it makes anything. Rows are taken one by one: many of them take no more
+    /// memory than their results.
     pub(super) async fn each<T>(
         &mut self,
         sql: &'static str,
         values: Vec<Value>,
-        take: impl Fn(&Row) -> Result<T, StoreError>,
+        take: impl Fn(&Row) -> Result<Option<T>, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let (sql, values) = self.with_waiting(sql, values);
         on_either!(self, sql, values, |query, connection, wrap| {
             let mut rows = query?.fetch(connection);
             let mut taken = Vec::new();
             while let Some(row) = rows.try_next().await? {
-                taken.push(take(&wrap(row))?);
+                taken.extend(take(&wrap(row))?);
             }
             Ok(taken)
         })

@@ -55,7 +55,8 @@ impl Sqlite {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
             .idle_timeout(Duration::from_secs(60))
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+            // Pages that are not in its own cache are in the system's.
+            .connect_lazy_with(options.read_only(true).create_if_missing(false).pragma("cache_size", "-512"));
         let (sender, receiver) = mpsc::channel(QUEUE);
         let weak = sender.downgrade();
         let writer = start_writer(Session::sqlite_writer(connection), receiver)?;

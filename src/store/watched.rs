@@ -69,7 +69,7 @@ impl Store {
     pub async fn running(&self) -> Result<Vec<LiveRun>, StoreError> {
         let sql = "SELECT id, project_id, job_id, job_name, created_at, started_at AS since FROM runs \
                    WHERE phase IN ('starting', 'running') AND started_at IS NOT NULL LIMIT $1";
-        self.read().await?.all(sql, values![MOST]).await?.iter().map(live_from).collect()
+        self.read().await?.each(sql, values![MOST], |row| live_from(row).map(Some)).await
     }
 
     /// The first in the queue of each job.

@@ -18,7 +18,10 @@ use super::{
     script::Script,
     world::{Workload, World},
 };
-use crate::engines::{Change, EngineError, EngineErrorKind, Handle, LaunchSpec, Persistence};
+use crate::{
+    domain::AttemptId,
+    engines::{Change, EngineError, EngineErrorKind, Handle, LaunchSpec, Persistence},
+};
 
 /// A handle on a simulated world, for making it misbehave and for asking what happened. Clones share the world.
 #[derive(Debug, Clone, Default)]
@@ -103,9 +106,9 @@ impl SimulatedControl {
         self.world().count()
     }
 
-    /// How often each workload was started, by its name.
+    /// How often the workload of each attempt was started.
     #[must_use]
-    pub fn all_starts(&self) -> HashMap<String, u32> {
+    pub fn all_starts(&self) -> HashMap<AttemptId, u32> {
         self.world().all_starts().clone()
     }
 

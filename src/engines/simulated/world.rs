@@ -11,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::script::Script;
 use crate::{
-    domain::{AttemptId, Clock, InstallationId, SystemClock, Timestamp},
+    domain::{AttemptId, Clock, InstallationId, SystemClock, Timestamp, WorkloadName},
     engines::{
         EngineError, EngineErrorKind, Exit, Found, Handle, LaunchFailure, LaunchSpec, Observation, Persistence,
         WorkloadPhase,
@@ -61,7 +61,7 @@ pub(super) struct World {
     began: (Instant, Timestamp),
     /// Boxed, for a map that grows has twice its room.
     workloads: HashMap<String, Box<Workload>>,
-    starts: HashMap<String, u32>,
+    starts: HashMap<AttemptId, u32>,
     /// The ends to come, soonest first. Entries whose workload has gone or ends at another time mean nothing.
     pub(super) ends: BinaryHeap<Reverse<(Instant, AttemptId)>>,
 }
@@ -106,7 +106,7 @@ impl World {
         let started = Instant::now();
         let ends = script.ends_after.map(|after| started + after);
         self.ends.extend(ends.map(|end| Reverse((end, spec.attempt))));
-        *self.starts.entry(id.clone()).or_default() += 1;
+        *self.starts.entry(spec.attempt).or_default() += 1;
         let (owner, attempt, exit) = (spec.owner, spec.attempt, script.exit.clone());
         let workload = Workload { owner, attempt, script, started, ends, exit, moved: Arc::default() };
         self.workloads.insert(id.clone(), Box::new(workload));
@@ -169,10 +169,11 @@ impl World {
     }
 
     pub(super) fn starts(&self, name: &str) -> u32 {
-        self.starts.get(name).copied().unwrap_or_default()
+        let starts = WorkloadName::attempt(name).and_then(|attempt| self.starts.get(&attempt));
+        starts.copied().unwrap_or_default()
     }
 
-    pub(super) fn all_starts(&self) -> &HashMap<String, u32> {
+    pub(super) const fn all_starts(&self) -> &HashMap<AttemptId, u32> {
         &self.starts
     }
 
