@@ -230,6 +230,33 @@ fn the_doctor_finds_what_is_wrong() {
 }
 
 #[test]
+fn a_service_starts_though_its_engines_are_away_and_says_so() {
+    // Nothing listens on the discard port's neighbour.
+    let cli = Service::with(
+        "default_engine = 'simulated'
+        [engines.simulated]
+        kind = 'simulated'
+        [engines.docker]
+        kind = 'docker'
+        host = 'tcp://127.0.0.1:1'
+        [engines.swarm]
+        kind = 'swarm'
+        host = 'tcp://127.0.0.1:1'
+        [engines.nomad]
+        kind = 'nomad'
+        address = 'http://127.0.0.1:1'
+        ",
+    );
+    for (name, reachable) in [("simulated", true), ("docker", false), ("swarm", false), ("nomad", false)] {
+        eventually(|| {
+            let engines = cli.json(&["engine", "list"]);
+            let engine = engines.as_array()?.iter().find(|engine| engine["name"] == name)?;
+            (engine["health"]["reachable"] == json!(reachable)).then_some(())
+        });
+    }
+}
+
+#[test]
 fn an_interrupt_where_nobody_can_be_asked_leaves_the_run() {
     let cli = Service::start();
     cli.job("endless", &["print=begun", "forever"]);

@@ -142,13 +142,18 @@ async fn next(frames: &mut LogStream, shared: &Collecting) -> Next {
     }
 }
 
+/// One of the two that lines come from.
+struct Stream {
+    skip: ReplaySkip,
+    redactor: LineRedactor,
+}
+
 /// Where lines go.
 struct Sink<'w> {
     with: &'w Collect,
     writer: &'w RunLogWriter,
-    skip: ReplaySkip,
-    stdout: LineRedactor,
-    stderr: LineRedactor,
+    stdout: Stream,
+    stderr: Stream,
     reports: Told,
     /// Whether `reports` has something that was not told.
     untold: bool,
@@ -161,13 +166,15 @@ struct Sink<'w> {
 
 impl<'w> Sink<'w> {
     fn new(with: &'w Collect, writer: &'w RunLogWriter) -> Self {
-        let skip = ReplaySkip::new(writer.resume_point(with.attempt.number));
+        let stream = |source| Stream {
+            skip: ReplaySkip::new(writer.resume_point(with.attempt.number, source)),
+            redactor: LineRedactor::default(),
+        };
         Self {
             with,
             writer,
-            skip,
-            stdout: LineRedactor::default(),
-            stderr: LineRedactor::default(),
+            stdout: stream(LogSource::Stdout),
+            stderr: stream(LogSource::Stderr),
             reports: None,
             untold: false,
             waiting: 0,
@@ -195,13 +202,13 @@ impl<'w> Sink<'w> {
 
     fn write(&mut self, piece: Piece) {
         let Piece { time, source, text, partial } = piece;
-        let line = match source {
+        let stream = match source {
             LogSource::Stdout => &mut self.stdout,
             LogSource::Stderr => &mut self.stderr,
         };
         // Also when it is skipped: the rest of a long line depends on what came before.
-        let text = line.piece(&self.with.redactor, text, !partial);
-        if !self.skip.skips(time) {
+        let text = stream.redactor.piece(&self.with.redactor, text, !partial);
+        if !stream.skip.skips(time) {
             let attempt = self.with.attempt.number;
             self.waiting = self.writer.append(&LogRecord { time, stream: source.into(), attempt, text, partial });
         }

@@ -1,6 +1,6 @@
 //! One record of a log: a line of JSON.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,10 +53,10 @@ impl LogRecord {
     }
 }
 
-/// How much of an attempt's output is in the log already.
+/// How much of what an attempt wrote to stdout, or to stderr, is in the log already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResumePoint {
-    /// Records on stdout and stderr.
+    /// Records of it.
     pub lines: u64,
     /// The latest time among them.
     pub last_time: Option<Timestamp>,
@@ -69,7 +69,8 @@ impl ResumePoint {
     }
 }
 
-/// Leaves out what is in the log already when an attempt's output comes again from its first line.
+/// Leaves out what is in the log already when an attempt's output comes again from its first line. One for stdout and
+/// one for stderr: engines keep the order of each, and some not the order between them.
 #[derive(Debug)]
 pub struct ReplaySkip(ResumePoint);
 
@@ -100,8 +101,8 @@ impl ReplaySkip {
 /// What is known of a log's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// For each attempt.
-    attempts: BTreeMap<u32, ResumePoint>,
+    /// For each attempt, and what it wrote to.
+    written: HashMap<(u32, LogSource), ResumePoint>,
     /// Whether the mark of the size limit is there.
     pub(super) truncated: bool,
 }
@@ -114,15 +115,18 @@ impl Tally {
     pub(super) fn add(&mut self, record: &LogRecord) {
         match record.stream {
             LogChannel::Haulier => self.truncated |= record.text.starts_with(TRUNCATED),
-            LogChannel::Stdout | LogChannel::Stderr => {
-                self.attempts.entry(record.attempt).or_default().add(record.time);
-            }
+            LogChannel::Stdout => self.count(record, LogSource::Stdout),
+            LogChannel::Stderr => self.count(record, LogSource::Stderr),
         }
     }
 
-    /// What there is of an attempt.
-    pub(super) fn attempt(&self, number: u32) -> ResumePoint {
-        self.attempts.get(&number).copied().unwrap_or_default()
+    fn count(&mut self, record: &LogRecord, source: LogSource) {
+        self.written.entry((record.attempt, source)).or_default().add(record.time);
+    }
+
+    /// What there is of what an attempt wrote there.
+    pub(super) fn written(&self, attempt: u32, source: LogSource) -> ResumePoint {
+        self.written.get(&(attempt, source)).copied().unwrap_or_default()
     }
 }
 

@@ -19,7 +19,10 @@ pub use page::LogPage;
 
 use self::{files::Files, live::Live, page::Source};
 use super::{LogChannel, LogError, LogRecord, ResumePoint, error::blocking};
-use crate::domain::{AttemptId, RunId, Timestamp};
+use crate::{
+    domain::{AttemptId, RunId, Timestamp},
+    engines::LogSource,
+};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,14 +132,6 @@ impl LogStore {
         self.live_in(&mut registry, run).subscribe()
     }
 
-    /// How much of an attempt's output is stored already.
-    ///
-    /// # Errors
-    /// What is there cannot be read.
-    pub async fn stored_lines(&self, run: RunId, attempt: u32) -> Result<ResumePoint, LogError> {
-        Ok(self.writer(run).await?.resume_point(attempt))
-    }
-
     /// Deletes a run's log. Missing is success.
     ///
     /// # Errors
@@ -217,10 +212,10 @@ impl RunLogWriter {
         self.flush().await
     }
 
-    /// How much of an attempt's output was taken already.
+    /// How much of what an attempt wrote there was taken already.
     #[must_use]
-    pub fn resume_point(&self, attempt: u32) -> ResumePoint {
-        self.live.resume_point(attempt)
+    pub fn resume_point(&self, attempt: u32, source: LogSource) -> ResumePoint {
+        self.live.resume_point(attempt, source)
     }
 
     /// The log's size.

@@ -76,18 +76,19 @@ impl EngineEntry {
 
     /// Removes a workload; the sweep has the last word.
     pub(super) async fn remove(&self, handle: &Handle) {
+        let workload = handle.attempt.workload_name();
         let mut pause = Duration::from_millis(200);
-        for _ in 0..8 {
-            match self.engine.remove(handle).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "the workload could not be removed yet");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
+        for left in (0..8).rev() {
+            let Err(error) = self.engine.remove(handle).await else { return };
+            if left == 0 {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, %workload, "the workload could not be removed: it is left to the sweep");
+                return;
             }
+            tracing::debug!(error = &error as &dyn std::error::Error, %workload, "the workload could not be removed yet");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
-        tracing::warn!(workload = %handle.attempt.workload_name(), "the workload is left to the sweep");
     }
 
     pub(super) fn set_status(&self, status: EngineStatus) {

@@ -1,6 +1,7 @@
 //! The engine contract on Nomad: on the agent that `HAULIER_TEST_NOMAD_ADDR` names, with the token of
-//! `HAULIER_TEST_NOMAD_TOKEN`; else on an agent of the test's own, which answers as a real one was recorded to, and
-//! runs real containers.
+//! `HAULIER_TEST_NOMAD_TOKEN`, which need not be allowed more than the README says, and for faults that of
+//! `HAULIER_TEST_NOMAD_FAULTS_TOKEN`, which must be allowed `alloc-lifecycle` as well; else on an agent of the test's
+//! own, which answers as a real one was recorded to, and runs real containers.
 
 #[path = "../gate/mod.rs"]
 mod gate;
@@ -32,8 +33,6 @@ fn variable(name: &str) -> Result<String, String> {
 }
 
 async fn nomad() -> Result<Subject, String> {
-    // No other provider is ever installed, so a second installation is no error.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let real = env::var("HAULIER_TEST_NOMAD_ADDR").ok();
     let (address, token, server) = match &real {
         Some(address) => {
@@ -82,14 +81,19 @@ async fn nomad() -> Result<Subject, String> {
             },
         )),
         slow_image: SlowImage::Proxied,
-        dialect: Dialect::Shell,
+        dialect: if real.is_some() { Dialect::LingeringShell } else { Dialect::Shell },
         many: 20,
         may_lose_ends: false,
-        faults: Arc::new(NomadFaults { gate, address, token, _server: server }),
+        faults: Arc::new(NomadFaults {
+            gate,
+            address,
+            token: env::var("HAULIER_TEST_NOMAD_FAULTS_TOKEN").unwrap_or(token),
+            _server: server,
+        }),
     })
 }
 
-/// What anybody may do who has a token.
+/// What anybody may do who has such a token.
 struct NomadFaults {
     gate: Gate,
     address: String,

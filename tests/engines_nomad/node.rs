@@ -25,8 +25,12 @@ pub async fn run(world: Shared, docker: Docker, server: String, allocation: Stri
     node.event("pending", "Received", "Task received by client", &json!({}));
     node.event("pending", "Task Setup", "Building Task Directory", &json!({"message": "Building Task Directory"}));
     if let Err((kind, words)) = node.try_run(&task).await {
-        let key = if kind == "Failed Validation" { "validation_error" } else { "driver_error" };
-        node.event("pending", kind, &words, &json!({key: words}));
+        let details = match kind {
+            "Failed Validation" => json!({"validation_error": words}),
+            "Killing" => json!({"fails_task": "true"}),
+            _ => json!({"driver_error": words}),
+        };
+        node.event("pending", kind, &words, &details);
         node.end(true);
     }
 }
@@ -45,7 +49,8 @@ impl Node {
         let config = &task["Config"];
         let image = config["image"].as_str().unwrap_or_default();
         let directory = tempfile::tempdir().map_err(|error| driver(&error))?;
-        self.place_templates(task, directory.path()).map_err(|words| ("Template", words))?;
+        self.place_templates(task, directory.path())
+            .map_err(|words| ("Killing", format!("Template failed: {words}")))?;
         if config["force_pull"] == json!(true) || self.docker.inspect_image(image).await.is_err() {
             self.event("pending", "Driver", "Downloading image", &json!({"image": image}));
             self.pull(image, &config["auth"][0]).await.map_err(|error| {
@@ -201,6 +206,8 @@ impl Node {
                 Some(rest) => {
                     let (path, rest) = rest.split_once("\" }}{{ .").ok_or("bad template")?;
                     let (key, _) = rest.split_once(" | base64Decode }}{{ end }}").ok_or("bad template")?;
+                    let key = key.strip_suffix(".Value");
+                    let key = key.ok_or("wrong type for value; expected string; got dependency.NomadVarItem")?;
                     let items = self.world.state().variables.get(path).cloned().ok_or("no such variable")?;
                     items["Items"][key].as_str().ok_or("no such item")?.to_owned()
                 }

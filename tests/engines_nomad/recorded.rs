@@ -26,6 +26,7 @@ async fn ask(server: &Server, method: &str, path: &str, body: &Value) -> (u16, b
 }
 
 async fn server() -> Option<Server> {
+    haulier::install_crypto();
     match variable("HAULIER_TEST_DOCKER_HOST") {
         Ok(host) => Some(Server::start(&host).await),
         Err(why) => {

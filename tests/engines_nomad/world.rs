@@ -1,5 +1,5 @@
 //! What the servers of a small Nomad 1.0 cluster remember, as recordings of a real one show it. Variables, which came
-//! later, are as its documentation has them.
+//! later, are as Nomad 2.0 was seen to have them.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -104,6 +104,13 @@ def test_the_last_half_line_is_not_lost(execute: Execute) -> None:
     assert execute("import os\nprint('no end', end='', flush=True)\nos._exit(0)").out == "no end"
 
 
+def test_a_script_lingers_where_the_engine_asks_for_it(execute: Execute) -> None:
+    told = "import time\ntime.sleep = lambda seconds: print('lingers', seconds, flush=True)\nprint('last')"
+    assert execute(told, HAULIER_LINGER="0.5").out == "last\nlingers 0.5\n"
+    assert "lingers" not in execute(told).out
+    assert execute(told, HAULIER_LINGER="no number").code == 0
+
+
 def test_progress_is_throttled_and_the_last_one_arrives(execute: Execute) -> None:
     ended = execute("for i in range(100_000): run.progress(i, None, f'row {i}')")
     assert 2 <= len(ended.reports) < 20

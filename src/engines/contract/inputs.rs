@@ -38,13 +38,14 @@ pub async fn arguments_are_exact(subject: &Subject) -> Verdict {
     ];
     let mut spec = subject.spec(&[]);
     spec.env = vec![("GIVEN".to_owned(), "expanded".into())];
-    spec.command = Some(["/bin/printf", "[%s]\n"].map(str::to_owned).to_vec());
+    let printf = subject.dialect.program(&["/bin/printf", "[%s]\n"]);
+    spec.command = Some(printf.clone());
     spec.args = arguments.map(str::to_owned).to_vec();
     let expected: String = arguments.iter().map(|argument| format!("[{argument}]\n")).collect();
     assert_eq!(subject.stdout(&spec).await, expected);
     // The same, as arguments to what the image itself would run.
     spec.command = None;
-    spec.args.splice(0..0, ["/bin/printf", "[%s]\n"].map(str::to_owned));
+    spec.args.splice(0..0, printf);
     assert_eq!(subject.stdout(&spec).await, expected);
     Ok(())
 }
@@ -53,10 +54,10 @@ pub async fn arguments_are_exact(subject: &Subject) -> Verdict {
 pub async fn image_entry_point_and_arguments(subject: &Subject) -> Verdict {
     subject.needs_shell()?;
     let mut spec = subject.spec(&[]);
-    (spec.command, spec.args) = (None, ["/bin/echo", "a  b", "$c"].map(str::to_owned).to_vec());
+    (spec.command, spec.args) = (None, subject.dialect.program(&["/bin/echo", "a  b", "$c"]));
     assert_eq!(subject.stdout(&spec).await, "a  b $c\n");
     let mut spec = subject.spec(&[]);
-    (spec.command, spec.args) = (Some(vec!["/bin/pwd".to_owned()]), Vec::new());
+    (spec.command, spec.args) = (Some(subject.dialect.program(&["/bin/pwd"])), Vec::new());
     assert_eq!(subject.stdout(&spec).await, "/\n");
     Ok(())
 }

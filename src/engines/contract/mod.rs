@@ -191,7 +191,7 @@ impl Subject {
     /// # Errors
     /// The engine does not run shells.
     pub fn needs_shell(&self) -> Verdict {
-        if self.dialect == Dialect::Shell { Ok(()) } else { Err(NotApplicable("it runs no real commands")) }
+        if self.dialect == Dialect::Simulated { Err(NotApplicable("it runs no real commands")) } else { Ok(()) }
     }
 
     /// # Errors
@@ -303,7 +303,7 @@ macro_rules! engine_contract {
             slow_pull_is_told, removed_while_pulling, no_room_is_told,
             streams_apart, no_output, output_without_newline, long_lines, big_output, binary_output,
             output_is_followed,
-            output_again_from_the_first, output_of_a_missing_workload,
+            output_again_from_the_first, output_again_while_it_runs, output_of_a_missing_workload,
             environment_is_exact, arguments_are_exact, image_entry_point_and_arguments, files_and_secrets, files_for_another_user,
             limits_apply, init_reaps_and_forwards,
             ensure_twice_at_once, ensure_again_after_the_end, adopted_by_another_instance, taken_name,

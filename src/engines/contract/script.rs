@@ -27,11 +27,16 @@ pub enum Step<'a> {
     Shell(&'a str),
 }
 
+/// How long who lingers waits before its end, in seconds.
+const LINGER: &str = "0.7";
+
 /// How a script is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// For `/bin/sh`.
     Shell,
+    /// The same, where only who lingers has the end of its output kept.
+    LingeringShell,
     /// For the simulated engine.
     Simulated,
 }
@@ -40,14 +45,25 @@ impl Dialect {
     /// The command and arguments that do these steps.
     pub(super) fn write(self, steps: &[Step<'_>]) -> (Option<Vec<String>>, Vec<String>) {
         match self {
-            Self::Shell => {
+            Self::Shell | Self::LingeringShell => {
                 // Traps first: whoever has read what is printed may send the signal.
-                let lines = steps.iter().filter_map(trap).chain(steps.iter().map(shell));
-                let script = lines.collect::<Vec<_>>().join("\n");
+                let linger = (self == Self::LingeringShell).then(|| format!("trap 'sleep {LINGER}' EXIT"));
+                let traps = linger.into_iter().chain(steps.iter().filter_map(trap));
+                let script = traps.chain(steps.iter().map(shell)).collect::<Vec<_>>().join("\n");
                 (Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]), vec![script])
             }
             Self::Simulated => (None, steps.iter().map(simulated).collect()),
         }
+    }
+
+    /// The command that does this, with the arguments that follow it.
+    pub(super) fn program(self, command: &[&str]) -> Vec<String> {
+        let linger = format!("\"$@\"; sleep {LINGER}");
+        let around: &[&str] = match self {
+            Self::Shell | Self::Simulated => &[],
+            Self::LingeringShell => &["/bin/sh", "-c", &linger, "sh"],
+        };
+        around.iter().chain(command).map(|part| (*part).to_owned()).collect()
     }
 }
 

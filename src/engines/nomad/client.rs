@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::operation::Operation;
 use crate::engines::{EngineError, EngineErrorKind as Kind, Persistence};
 
 /// For answers that the servers give from memory.
@@ -57,12 +58,12 @@ impl Client {
     /// What is there; `None` when there is no such thing.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         path: &str,
     ) -> Result<Option<T>, EngineError> {
         let response = send(operation, self.request(Method::GET, path).timeout(QUICK)).await;
         match response {
-            Ok(response) => json(operation, response).await.map(Some),
+            Ok(response) => json(operation.name, response).await.map(Some),
             Err(Refusal { status: Some(StatusCode::NOT_FOUND), .. }) => Ok(None),
             Err(refusal) => Err(refusal.error),
         }
@@ -71,7 +72,7 @@ impl Client {
     /// Asks for something to be done.
     pub(super) async fn call(
         &self,
-        operation: &'static str,
+        operation: Operation,
         method: Method,
         path: &str,
         body: Option<&Value>,
@@ -101,8 +102,8 @@ impl From<Refusal> for EngineError {
 }
 
 /// Sends it; any answer but success is a refusal.
-pub(super) async fn send(operation: &'static str, request: RequestBuilder) -> Result<Response, Refusal> {
-    let response = request.send().await.map_err(|error| unreachable(operation, error))?;
+pub(super) async fn send(operation: Operation, request: RequestBuilder) -> Result<Response, Refusal> {
+    let response = request.send().await.map_err(|error| unreachable(operation.name, error))?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -110,13 +111,20 @@ pub(super) async fn send(operation: &'static str, request: RequestBuilder) -> Re
     let body = bytes(response, WORDS).await.unwrap_or_default();
     let words = String::from_utf8_lossy(&body).trim().to_owned();
     let (kind, persistence, advice) = meaning(status, &words);
-    let error = EngineError::new(kind, persistence, operation, format!("{words} ({status}){advice}"));
+    let needs = match kind {
+        // Newer servers say the same of a token that they do not know and of one that may not do this.
+        Kind::Unauthorized => format!(", and that its policy allows {}", operation.needs),
+        _ => String::new(),
+    };
+    // Lists of errors have a line for each.
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let error = EngineError::new(kind, persistence, operation.name, format!("{line} ({status}){advice}{needs}"));
     Err(Refusal { status: Some(status), words, error })
 }
 
 fn unreachable(operation: &'static str, error: reqwest::Error) -> Refusal {
     let error = error.without_url();
-    let text = format!("{error} (does the agent run, and is its address right?)");
+    let text = format!("{} (does the agent run, and is its address right?)", crate::with_causes(&error));
     let error = EngineError::new(Kind::Unreachable, Persistence::Unreachable, operation, text).caused_by(error);
     Refusal { status: None, words: String::new(), error }
 }
@@ -124,7 +132,7 @@ fn unreachable(operation: &'static str, error: reqwest::Error) -> Refusal {
 fn meaning(status: StatusCode, words: &str) -> (Kind, Persistence, &'static str) {
     let says = |needles: &[&str]| needles.iter().any(|needle| words.contains(needle));
     match status.as_u16() {
-        403 => (Kind::Unauthorized, Persistence::Permanent, ": check the token and its policy"),
+        403 => (Kind::Unauthorized, Persistence::Permanent, ": check the token"),
         500 if says(&["acl token lookup failed"]) => (Kind::Unauthorized, Persistence::Permanent, ": check the token"),
         500 if says(&["No cluster leader", "rpc error", "connection refused", "i/o timeout", "Unknown node"]) => {
             (Kind::Unreachable, Persistence::Unreachable, ": is the cluster up?")
@@ -168,6 +176,7 @@ mod tests {
         use Persistence::{Permanent, Temporary, Unreachable};
         for (status, words, expected) in [
             (403, "Permission denied", (Kind::Unauthorized, Permanent)),
+            (403, "ACL token not found", (Kind::Unauthorized, Permanent)),
             (500, "acl token lookup failed: index error: UUID must be 36 characters", (Kind::Unauthorized, Permanent)),
             (500, "1 error occurred:\n\t* Job ID contains a space\n\n", (Kind::Rejected, Permanent)),
             (500, "job \"ns\" is in nonexistent namespace \"nope\"", (Kind::Rejected, Permanent)),

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::{
     NomadEngine,
     client::Refusal,
-    render::{render, variable, variable_path},
+    operation::{FORGET_SECRETS, KEEP_SECRETS, PURGE, READ_JOB, REGISTER, STOP},
+    render::{SECRETS, render, variable, variable_path},
     types::Job,
 };
 use crate::engines::{EngineError, EngineErrorKind, Handle, LaunchSpec, Persistence, label};
@@ -23,7 +24,7 @@ impl NomadEngine {
             self.keep_secrets(spec, &variable).await?;
         }
         let body = json!({"Job": render(spec, &self.config), "EnforceIndex": true, "JobModifyIndex": 0});
-        match self.client.call("register the job", Method::POST, "/v1/jobs", Some(&body)).await {
+        match self.client.call(REGISTER, Method::POST, "/v1/jobs", Some(&body)).await {
             Ok(()) => Ok(Handle { attempt: spec.attempt, id: spec.name().to_string() }),
             Err(refusal) if is_taken(&refusal) => self.adopt(spec).await,
             Err(refusal) => Err(refusal.error),
@@ -31,8 +32,7 @@ impl NomadEngine {
     }
 
     async fn keep_secrets(&self, spec: &LaunchSpec, variable: &Value) -> Result<(), EngineError> {
-        let operation = "store the secret files";
-        let reject = |kind, text: &str| Err(EngineError::new(kind, Persistence::Permanent, operation, text));
+        let reject = |kind, text: &str| Err(EngineError::new(kind, Persistence::Permanent, KEEP_SECRETS.name, text));
         if !self.config.variables {
             return reject(
                 EngineErrorKind::Unsupported,
@@ -46,7 +46,7 @@ impl NomadEngine {
             );
         }
         let path = format!("/v1/var/{}?cas=0", variable_path(spec.name().as_str()));
-        match self.client.call(operation, Method::PUT, &path, Some(variable)).await {
+        match self.client.call(KEEP_SECRETS, Method::PUT, &path, Some(variable)).await {
             // An earlier call has come as far as this.
             Err(Refusal { status: Some(StatusCode::CONFLICT), .. }) | Ok(()) => Ok(()),
             Err(refusal) => Err(refusal.error),
@@ -57,7 +57,7 @@ impl NomadEngine {
     async fn adopt(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
         let operation = "adopt the job";
         let name = spec.name();
-        let Some(job) = self.client.get::<Job>(operation, &format!("/v1/job/{name}")).await? else {
+        let Some(job) = self.client.get::<Job>(READ_JOB, &format!("/v1/job/{name}")).await? else {
             let text = format!("`{name}` is being removed: try again");
             return Err(EngineError::new(EngineErrorKind::Internal, Persistence::Temporary, operation, text));
         };
@@ -77,8 +77,7 @@ impl NomadEngine {
     /// Makes a new version of a job whose every allocation has failed before it could run. It is refused if the job
     /// has changed since it was read.
     pub(super) async fn try_again(&self, id: &str) -> Result<(), EngineError> {
-        let operation = "try the job again";
-        let Some(mut job) = self.client.get::<Value>(operation, &format!("/v1/job/{id}")).await? else {
+        let Some(mut job) = self.client.get::<Value>(READ_JOB, &format!("/v1/job/{id}")).await? else {
             return Ok(());
         };
         if job["Stop"] == json!(true) {
@@ -88,7 +87,7 @@ impl NomadEngine {
         let tries = job["Version"].as_u64().unwrap_or_default() + 1;
         job["Meta"][TRY] = json!(tries.to_string());
         let body = json!({"Job": job, "EnforceIndex": true, "JobModifyIndex": index});
-        match self.client.call(operation, Method::POST, "/v1/jobs", Some(&body)).await {
+        match self.client.call(REGISTER, Method::POST, "/v1/jobs", Some(&body)).await {
             Err(refusal) if is_taken(&refusal) => Ok(()),
             answer => Ok(answer?),
         }
@@ -97,28 +96,39 @@ impl NomadEngine {
     /// Deregisters it: its task is ended as by its grace, and its record stays.
     pub(super) async fn stop_job(&self, handle: &Handle) -> Result<(), EngineError> {
         let path = format!("/v1/job/{}", handle.id);
-        match self.client.get::<Job>("read the job", &path).await? {
+        match self.client.get::<Job>(READ_JOB, &path).await? {
             None | Some(Job { stop: true, .. }) => Ok(()),
-            Some(_) => Ok(self.client.call("stop the job", Method::DELETE, &path, None).await?),
+            Some(_) => Ok(self.client.call(STOP, Method::DELETE, &path, None).await?),
         }
     }
 
     pub(super) async fn remove_job(&self, handle: &Handle) -> Result<(), EngineError> {
         let path = format!("/v1/job/{}", handle.id);
-        // Nomad would note the removal of what is not there as well.
-        if self.client.get::<Job>("read the job", &path).await?.is_some() {
-            let path = format!("{path}?purge=true");
-            self.client.call("purge the job", Method::DELETE, &path, None).await?;
-        }
-        if self.config.variables {
+        let job = self.client.get::<Job>(READ_JOB, &path).await?;
+        // The secrets first: nobody would ever look again for those of a job that is gone. A launch that was broken off
+        // may have left some without a job.
+        if self.config.variables && job.as_ref().is_none_or(has_secrets) {
             let path = format!("/v1/var/{}", variable_path(&handle.id));
-            match self.client.call("remove the secret files", Method::DELETE, &path, None).await {
+            match self.client.call(FORGET_SECRETS, Method::DELETE, &path, None).await {
                 Err(Refusal { status: Some(StatusCode::NOT_FOUND), .. }) => {}
+                answer => answer?,
+            }
+        }
+        // Nomad would note the removal of what is not there as well.
+        if job.is_some() {
+            match self.client.call(PURGE, Method::DELETE, &format!("{path}?purge=true"), None).await {
+                // Somebody else was faster.
+                Err(Refusal { words, .. }) if words.contains("job not found") => {}
                 answer => answer?,
             }
         }
         Ok(())
     }
+}
+
+/// Whether there are secret files for the job's task.
+fn has_secrets(job: &Job) -> bool {
+    job.meta.as_ref().is_some_and(|meta| meta.contains_key(SECRETS))
 }
 
 /// Whether a registration was refused because the job is not as it was expected to be.

@@ -1,4 +1,8 @@
 //! A task's output: two files of bytes on its node, which tell neither times nor the order between them.
+//!
+//! What is there already when it is first looked at has the time of the task's start, whenever that is; what comes
+//! later the time at which it came. So what is read once more is never newer than it was the first time, and who has it
+//! can tell.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,6 +15,7 @@ use super::{
     NomadEngine,
     client::{QUICK, Refusal, send},
     observe::Output,
+    operation::READ_OUTPUT,
     render::TASK,
 };
 use crate::{
@@ -21,7 +26,7 @@ use crate::{
 /// Between two looks at output that grows.
 const POLL: Duration = Duration::from_millis(500);
 /// What a node may still have to write when a task's end is told: the output is read until it has been quiet so long.
-const TAIL: Duration = Duration::from_millis(400);
+pub(super) const TAIL: Duration = Duration::from_millis(400);
 /// A line longer than this is passed on in pieces.
 const LONGEST_LINE: usize = 16 << 10;
 
@@ -32,6 +37,7 @@ pub(super) fn follow(engine: NomadEngine, handle: Handle) -> LogStream {
         id: handle.id,
         files: [File::new(LogSource::Stdout), File::new(LogSource::Stderr)],
         frames: VecDeque::new(),
+        caught_up: false,
         turn: Turn::Look,
     };
     stream::unfold(Some(reader), |reader| async move {
@@ -50,6 +56,8 @@ struct Reader {
     id: String,
     files: [File; 2],
     frames: VecDeque<LogFrame>,
+    /// Whether all was read that was there at the first look.
+    caught_up: bool,
     turn: Turn,
 }
 
@@ -77,6 +85,7 @@ enum Turn {
 #[derive(Clone)]
 struct Pass {
     allocation: String,
+    started_at: Timestamp,
     /// When the task had ended before the reading began, at what time.
     ended: Option<Timestamp>,
     /// Whether it has brought anything.
@@ -93,16 +102,19 @@ impl Reader {
                 Turn::Over => return Ok(None),
                 Turn::Look => self.look().await?,
                 Turn::Read(pass, 2) => self.after(pass).await,
-                Turn::Read(pass, file) => match self.open(&pass.allocation, file).await? {
+                Turn::Read(pass, file) => match self.open(&pass, file).await? {
                     Some(response) => Turn::Chunks(pass, file, response),
-                    None => Turn::Read(pass, file + 1),
+                    None => {
+                        sleep(POLL).await;
+                        Turn::Look
+                    }
                 },
                 Turn::Chunks(mut pass, file, mut response) => {
                     let chunk = timeout(QUICK, response.chunk()).await.map_err(|_| broken("no answer in time"))?;
                     match chunk.map_err(|error| broken(&error.without_url().to_string()))? {
                         Some(chunk) => {
                             pass.news = true;
-                            let time = pass.ended.unwrap_or_else(|| SystemClock.now());
+                            let time = self.time(&pass);
                             self.files[file].take(&chunk, time, &mut self.frames);
                             Turn::Chunks(pass, file, response)
                         }
@@ -120,20 +132,32 @@ impl Reader {
                 sleep(POLL).await;
                 Turn::Look
             }
-            Output::Runs { allocation } => Turn::Read(Pass { allocation, ended: None, news: false }, 0),
-            Output::Ended { allocation, time } => Turn::Read(Pass { allocation, ended: Some(time), news: false }, 0),
+            Output::Of { allocation, started_at, ended_at: ended } => {
+                Turn::Read(Pass { allocation, started_at, ended, news: false }, 0)
+            }
         })
+    }
+
+    /// When what this reading brings was written, as far as anybody can tell.
+    fn time(&self, pass: &Pass) -> Timestamp {
+        match pass.ended {
+            _ if !self.caught_up => pass.started_at,
+            Some(end) => end,
+            None => SystemClock.now(),
+        }
     }
 
     /// After both files: what was read while the task ran may have grown; what was read after its end is whole once
     /// nothing more has come for a while.
     async fn after(&mut self, pass: Pass) -> Turn {
-        let Some(time) = pass.ended else {
+        let time = self.time(&pass);
+        self.caught_up = true;
+        if pass.ended.is_none() {
             // A prompt without its line's end is shown as well.
-            self.files.iter_mut().for_each(|file| file.flush(SystemClock.now(), &mut self.frames));
+            self.files.iter_mut().for_each(|file| file.flush(time, &mut self.frames));
             sleep(POLL).await;
             return Turn::Look;
-        };
+        }
         if pass.news {
             sleep(TAIL).await;
             return Turn::Read(Pass { news: false, ..pass }, 0);
@@ -142,22 +166,29 @@ impl Reader {
         Turn::Over
     }
 
-    /// What has come to the file; `None` when there is none.
-    async fn open(&self, allocation: &str, file: usize) -> Result<Option<Response>, EngineError> {
+    /// What has come to the file; `None` when there is none yet.
+    async fn open(&self, pass: &Pass, file: usize) -> Result<Option<Response>, EngineError> {
         let File { source, offset, .. } = &self.files[file];
         let kind = if *source == LogSource::Stdout { "stdout" } else { "stderr" };
         let offset = offset.to_string();
-        let request = self.engine.client.request(Method::GET, &format!("/v1/client/fs/logs/{allocation}")).query(&[
+        let path = format!("/v1/client/fs/logs/{}", pass.allocation);
+        let request = self.engine.client.request(Method::GET, &path).query(&[
             ("task", TASK),
             ("type", kind),
             ("origin", "start"),
             ("offset", &offset),
             ("plain", "true"),
         ]);
-        let answer = timeout(QUICK, send("read the task's output", request)).await;
+        let answer = timeout(QUICK, send(READ_OUTPUT, request)).await;
         match answer.map_err(|_| broken("no answer in time"))? {
             Ok(response) => Ok(Some(response)),
-            // Not started yet, or collected by now.
+            Err(Refusal { status: Some(StatusCode::NOT_FOUND), words, .. }) if pass.ended.is_some() => {
+                let text = format!(
+                    "{words}: the node has removed what the task wrote, to make room: see its gc_disk_usage_threshold and gc_max_allocs"
+                );
+                Err(EngineError::new(EngineErrorKind::Internal, Persistence::Permanent, READ_OUTPUT.name, text))
+            }
+            // Not started yet, or its node has been started again and is not yet as far as this.
             Err(Refusal { status: Some(StatusCode::NOT_FOUND), .. }) => Ok(None),
             Err(refusal) => Err(refusal.error),
         }
@@ -189,7 +220,7 @@ impl File {
 
 fn broken(why: &str) -> EngineError {
     let text = format!("{why} (is the node up?)");
-    EngineError::new(EngineErrorKind::Unreachable, Persistence::Unreachable, "read the task's output", text)
+    EngineError::new(EngineErrorKind::Unreachable, Persistence::Unreachable, READ_OUTPUT.name, text)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod client;
 mod launch;
 mod logs;
 mod observe;
+mod operation;
 mod read;
 mod render;
 mod types;
@@ -23,16 +24,20 @@ use std::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use quick_cache::sync::Cache;
-use reqwest::{Certificate, Client as Http, Identity};
+use reqwest::{Certificate, Identity};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Capabilities, Change, Engine, EngineError, EngineErrorKind, EngineHealth, Exit, Found, Handle, LaunchProgress,
     LaunchSpec, LogStream, Observation, Persistence,
 };
-use crate::domain::{AttemptId, InstallationId};
+use crate::{
+    domain::{AttemptId, InstallationId},
+    outgoing,
+};
 use client::Client;
+use operation::{ASK_AGENT, LIST_JOBS, LOOK_FOR_NAMESPACE, Operation, READ_JOB};
 use types::AgentSelf;
 
 /// How a Nomad cluster is reached and used.
@@ -57,7 +62,8 @@ pub struct NomadConfig {
     pub priority: u8,
     /// The network mode of containers. Default: the Docker driver's own, which is a bridge.
     pub network: Option<String>,
-    /// Whether the cluster has Variables, which come with 1.4: secret files need them.
+    /// Whether the cluster has Variables, which come with 1.4, and the token may write and destroy them: secret files
+    /// need them.
     pub variables: bool,
     /// Whether containers get an init process, which passes TERM on and reaps.
     pub init: bool,
@@ -135,7 +141,7 @@ impl NomadEngine {
             }
             None => variable("NOMAD_TOKEN").map(SecretString::from),
         };
-        let mut http = Http::builder().connect_timeout(Duration::from_secs(10)).no_proxy();
+        let mut http = outgoing::client().connect_timeout(Duration::from_secs(10)).no_proxy();
         if let Some(path) = &config.ca_file {
             let certificates = Certificate::from_pem_bundle(&read(path)?);
             let certificates =
@@ -179,6 +185,27 @@ impl fmt::Debug for NomadEngine {
     }
 }
 
+impl NomadEngine {
+    /// Asks for what is needed by whatever else is done.
+    async fn check(&self) -> Result<(), EngineError> {
+        let wrong = |operation: Operation, text: String| {
+            Err(EngineError::new(EngineErrorKind::Rejected, Persistence::Permanent, operation.name, text))
+        };
+        if self.client.get::<IgnoredAny>(LIST_JOBS, "/v1/jobs?prefix=r-&per_page=1").await?.is_none() {
+            return wrong(LIST_JOBS, "what answers is no Nomad agent: check the address".to_owned());
+        }
+        // There is no such job: what counts is that it may be asked for.
+        self.client.get::<IgnoredAny>(READ_JOB, "/v1/job/r-/summary").await?;
+        if let Some(name) = &self.config.namespace
+            && self.client.get::<IgnoredAny>(LOOK_FOR_NAMESPACE, &format!("/v1/namespace/{name}")).await?.is_none()
+        {
+            let text = format!("there is no namespace `{name}`: make it with `nomad namespace apply {name}`");
+            return wrong(LOOK_FOR_NAMESPACE, text);
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Engine for NomadEngine {
     fn capabilities(&self) -> Capabilities {
@@ -193,7 +220,8 @@ impl Engine for NomadEngine {
             pull: true,
             adopt: true,
             file_owner: false,
-            whole_output: true,
+            // Nomad's Docker driver stops to read when the container has ended, wherever it has got to.
+            whole_output: false,
             output_after_stop: true,
             schedules: true,
         }
@@ -231,12 +259,11 @@ impl Engine for NomadEngine {
     }
 
     async fn probe(&self) -> EngineHealth {
-        let reachable = self.client.get::<serde_json::Value>("list the jobs", "/v1/jobs?prefix=r-").await;
         // A policy for running jobs need not include what an agent tells of itself.
-        let agent = self.client.get::<AgentSelf>("ask the agent for its version", "/v1/agent/self").await;
+        let agent = self.client.get::<AgentSelf>(ASK_AGENT, "/v1/agent/self").await;
         let build = agent.ok().flatten().and_then(|agent| agent.member?.tags?.remove("build"));
-        match reachable {
-            Ok(_) => {
+        match self.check().await {
+            Ok(()) => {
                 let version = Some(build.map_or_else(|| "Nomad".to_owned(), |build| format!("Nomad {build}")));
                 EngineHealth { reachable: true, version, detail: None }
             }

@@ -1,16 +1,17 @@
 //! What has become of jobs.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use reqwest::Method;
+use tokio::time::sleep;
 
 use super::{
     NomadEngine,
-    client::QUICK,
+    client::{QUICK, send},
+    logs::TAIL,
+    operation::{LIST_JOBS, READ_JOB, READ_OUTPUT},
     read::{Reading, execution, finished_at, first, in_order, started_at},
     render::TASK,
     types::{Allocation, Evaluation, Job, JobStub},
@@ -60,7 +61,7 @@ impl NomadEngine {
         }
         let phase = match reading {
             Reading::Phase(WorkloadPhase::Exited(mut exit)) => {
-                self.explain(allocation, &mut exit).await?;
+                self.explain(allocation, &mut exit).await;
                 self.ended.insert(allocation.id.clone(), exit.clone());
                 WorkloadPhase::Exited(exit)
             }
@@ -78,11 +79,11 @@ impl NomadEngine {
 
     /// A job and its allocations, oldest first; `None` when there is no such job.
     pub(super) async fn look(&self, id: &str) -> Result<Option<(Job, Vec<Allocation>)>, EngineError> {
-        let Some(job) = self.client.get::<Job>("read the job", &format!("/v1/job/{id}")).await? else {
+        let Some(job) = self.client.get::<Job>(READ_JOB, &format!("/v1/job/{id}")).await? else {
             return Ok(None);
         };
         let path = format!("/v1/job/{id}/allocations");
-        let allocations = self.client.get("list the job's allocations", &path).await?;
+        let allocations = self.client.get(READ_JOB, &path).await?;
         Ok(Some((job, in_order(allocations.unwrap_or_default()))))
     }
 
@@ -92,7 +93,7 @@ impl NomadEngine {
             return Ok(WorkloadPhase::Exited(Exit { failure, ..Exit::default() }));
         }
         let path = format!("/v1/job/{id}/evaluations");
-        let evaluations: Option<Vec<Evaluation>> = self.client.get("list the job's evaluations", &path).await?;
+        let evaluations: Option<Vec<Evaluation>> = self.client.get(READ_JOB, &path).await?;
         let failed = evaluations.into_iter().flatten().find_map(|it| it.failed?.into_values().next());
         Ok(match failed {
             Some(failure) => WorkloadPhase::Pending(WaitReason::NoCapacity, failure.to_string()),
@@ -101,28 +102,35 @@ impl NomadEngine {
     }
 
     /// Finds out what an exit code alone does not tell: the init process is the container's first, so Nomad does not
-    /// know of a command that it could not execute.
-    async fn explain(&self, allocation: &Allocation, exit: &mut Exit) -> Result<(), EngineError> {
-        if exit.failure.is_some() || !matches!(exit.code, Some(126 | 127)) {
-            return Ok(());
+    /// know of a command that it could not execute. Its complaint can be lost, as the end of any output; a shell that
+    /// does not find a command has written more than that.
+    async fn explain(&self, allocation: &Allocation, exit: &mut Exit) {
+        let (None, Some(code @ (126 | 127)), true) = (&exit.failure, exit.code, self.config.init) else { return };
+        for pause in [Duration::ZERO, TAIL] {
+            sleep(pause).await;
+            let Some(end) = self.end_of_output(&allocation.id, "stderr").await else { return };
+            let last = end.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            exit.failure = complaint_of_init(last).map(LaunchFailure::CommandNotFound);
+            if !end.is_empty() {
+                return;
+            }
         }
-        let path = format!("/v1/client/fs/logs/{}", allocation.id);
-        let request = self.client.request(Method::GET, &path).timeout(QUICK).query(&[
-            ("task", TASK),
-            ("type", "stderr"),
-            ("origin", "end"),
-            ("offset", "300"),
-            ("plain", "true"),
-        ]);
-        let Ok(response) = super::client::send("read the end of the output", request).await else { return Ok(()) };
-        let end = response.bytes().await.unwrap_or_default();
-        let last = end.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        exit.failure = complaint_of_init(last).map(LaunchFailure::CommandNotFound);
-        Ok(())
+        if self.end_of_output(&allocation.id, "stdout").await.is_some_and(|end| end.is_empty()) {
+            let words = format!("exit code {code} without a word: is the command in the image, and executable?");
+            exit.failure = Some(LaunchFailure::CommandNotFound(words));
+        }
+    }
+
+    /// The last that the task has written there; `None` when nobody can tell.
+    async fn end_of_output(&self, allocation: &str, kind: &str) -> Option<Bytes> {
+        let path = format!("/v1/client/fs/logs/{allocation}");
+        let query = [("task", TASK), ("type", kind), ("origin", "end"), ("offset", "300"), ("plain", "true")];
+        let request = self.client.request(Method::GET, &path).timeout(QUICK).query(&query);
+        send(READ_OUTPUT, request).await.ok()?.bytes().await.ok()
     }
 
     pub(super) async fn list_jobs(&self) -> Result<Vec<Found>, EngineError> {
-        let stubs: Option<Vec<JobStub>> = self.client.get("list the jobs", "/v1/jobs?prefix=r-").await?;
+        let stubs: Option<Vec<JobStub>> = self.client.get(LIST_JOBS, "/v1/jobs?prefix=r-").await?;
         let stubs = stubs.unwrap_or_default().into_iter();
         let named = stubs.filter_map(|stub| Some((WorkloadName::attempt(&stub.id)?, stub)));
         let mut owned = stream::iter(named)
@@ -146,7 +154,7 @@ impl NomadEngine {
         if let Some(known) = self.owned.get(&key) {
             return Ok(known);
         }
-        let Some(job) = self.client.get::<Job>("read the job", &format!("/v1/job/{id}")).await? else {
+        let Some(job) = self.client.get::<Job>(READ_JOB, &format!("/v1/job/{id}")).await? else {
             return Ok(false);
         };
         let ours = job.meta.unwrap_or_default().get(label::OWNER) == Some(&self.owner.to_string());
@@ -157,18 +165,19 @@ impl NomadEngine {
     /// The allocation whose output is the workload's: which, and whether its task has ended by then, and when.
     pub(super) async fn output_of(&self, id: &str) -> Result<Output, EngineError> {
         let Some((job, allocations)) = self.look(id).await? else { return Ok(Output::Gone) };
-        let ran: HashSet<_> = allocations.iter().filter(|it| started_at(it).is_some()).map(|it| &it.id).collect();
         Ok(match first(&job, &allocations) {
             None if job.stop => Output::Gone,
             None | Some((_, Reading::NoImage(_))) => Output::NotYet,
-            Some((allocation, Reading::Phase(phase))) => match (phase, ran.contains(&allocation.id)) {
-                (WorkloadPhase::Exited(exit), true) => {
-                    let time = exit.finished_at.or(exit.started_at).unwrap_or(Timestamp::from_micros(0));
-                    Output::Ended { allocation: allocation.id.clone(), time }
+            Some((allocation, Reading::Phase(phase))) => match (started_at(allocation), phase) {
+                (None, WorkloadPhase::Exited(_)) => Output::Gone,
+                (None, _) => Output::NotYet,
+                (Some(started_at), phase) => {
+                    let ended_at = match phase {
+                        WorkloadPhase::Exited(exit) => Some(exit.finished_at.unwrap_or(started_at)),
+                        _ => None,
+                    };
+                    Output::Of { allocation: allocation.id.clone(), started_at, ended_at }
                 }
-                (WorkloadPhase::Exited(_), false) => Output::Gone,
-                (_, true) => Output::Runs { allocation: allocation.id.clone() },
-                (_, false) => Output::NotYet,
             },
         })
     }
@@ -180,11 +189,11 @@ pub(super) enum Output {
     /// Nowhere, and there will be none.
     Gone,
     NotYet,
-    Runs {
+    /// With this allocation.
+    Of {
         allocation: String,
-    },
-    Ended {
-        allocation: String,
-        time: Timestamp,
+        started_at: Timestamp,
+        /// When its task had ended by now.
+        ended_at: Option<Timestamp>,
     },
 }

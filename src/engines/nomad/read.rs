@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::{Timestamp, WaitReason},
-    engines::{Exit, LaunchFailure, Persistence, WorkloadPhase, docker_api::errors},
+    engines::{EngineErrorKind, Exit, LaunchFailure, Persistence, WorkloadPhase, docker_api::errors},
 };
 
 /// What an allocation says.
@@ -98,13 +98,22 @@ fn read(job: &Job, allocation: &Allocation) -> Reading {
 
 /// Why a task never ran; `Err`: its image could not be had now.
 fn failure(events: &[Event], description: &str) -> Result<LaunchFailure, String> {
-    let last = events.iter().rev().find(|event| event.r#type != "Not Restarting" && event.r#type != "Killing");
+    // A task that is killed before it ran is killed for a reason: a template that cannot be filled in, say.
+    let is_cause = |event: &&Event| match event.r#type.as_str() {
+        "Not Restarting" => false,
+        "Killing" => event.details.iter().flatten().any(|(key, value)| key == "fails_task" && value == "true"),
+        _ => true,
+    };
+    let last = events.iter().rev().find(is_cause);
     let Some(event) = last else { return Ok(LaunchFailure::Rejected(description.to_owned())) };
     let words = if event.driver_error.is_empty() { &event.display_message } else { &event.driver_error }.clone();
     if event.r#type != "Driver Failure" {
         return Ok(LaunchFailure::Rejected(format!("{}: {words}", event.r#type)));
     }
-    if words.contains("Failed to pull") || words.contains("Failed to find docker image") || is_reference(&words) {
+    if is_reference(&words) {
+        return Ok(LaunchFailure::Image(EngineErrorKind::ImageInvalid, words));
+    }
+    if words.contains("Failed to pull") || words.contains("Failed to find docker image") {
         let (kind, persistence) = errors::pull_failure(&words);
         if persistence == Persistence::Permanent {
             return Ok(LaunchFailure::Image(kind, words));
@@ -118,7 +127,9 @@ fn failure(events: &[Event], description: &str) -> Result<LaunchFailure, String>
 }
 
 fn is_reference(words: &str) -> bool {
-    words.contains("invalid reference format") || words.contains("repository name must")
+    ["invalid reference format", "repository name must", "does not match registry specification"]
+        .iter()
+        .any(|needle| words.contains(needle))
 }
 
 fn waits(events: &[Event], node: &str) -> WorkloadPhase {
@@ -137,7 +148,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engines::EngineErrorKind;
 
     fn job(stop: bool) -> Job {
         Job { stop, version: 0, meta: None }
@@ -194,12 +204,20 @@ mod tests {
             let events = json!([{"Type": "Driver Failure", "DriverError": words}, {"Type": "Not Restarting"}]);
             read(&job(false), &allocation("failed", "run", false, &events))
         };
-        let Reading::Phase(WorkloadPhase::Exited(Exit { failure: Some(LaunchFailure::Image(kind, _)), .. })) =
-            failed("Failed to pull `r/none:1`: API error (500): manifest unknown")
-        else {
-            panic!()
-        };
-        assert_eq!(kind, EngineErrorKind::ImageNotFound);
+        for (words, expected) in [
+            ("Failed to pull `r/none:1`: API error (500): manifest unknown", EngineErrorKind::ImageNotFound),
+            (
+                "unable to create local docker image \"A//b\": does not match registry specification",
+                EngineErrorKind::ImageInvalid,
+            ),
+        ] {
+            let Reading::Phase(WorkloadPhase::Exited(Exit { failure: Some(LaunchFailure::Image(kind, _)), .. })) =
+                failed(words)
+            else {
+                panic!("{words}")
+            };
+            assert_eq!(kind, expected, "{words}");
+        }
         assert!(matches!(
             failed("Failed to pull `r/a:1`: API error (500): dial tcp: connection refused"),
             Reading::NoImage(_)
@@ -208,6 +226,17 @@ mod tests {
             failed("Failed to start container 1: API error (400): exec: \"x\": executable file not found in $PATH");
         let Reading::Phase(WorkloadPhase::Exited(exit)) = missing else { panic!() };
         assert!(matches!(exit.failure, Some(LaunchFailure::CommandNotFound(_))));
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_filled_in_is_what_is_wrong() {
+        let events = json!([{"Type": "Template", "DisplayMessage": "Missing: nomad.var.block(a)"},
+            {"Type": "Killing", "DisplayMessage": "Template failed: no such function", "Details": {"fails_task": "true"}}]);
+        let ended = exit(false, &allocation("failed", "run", false, &events));
+        assert_eq!(
+            ended.failure,
+            Some(LaunchFailure::Rejected("Killing: Template failed: no such function".to_owned()))
+        );
     }
 
     #[test]

@@ -14,6 +14,11 @@ use crate::{
 pub(super) const GROUP: &str = "run";
 /// Its one task.
 pub(super) const TASK: &str = "main";
+/// For how many seconds a script is to stay before its end, so that the end of its output is kept: Nomad's Docker
+/// driver reads no more once the container has ended.
+const LINGER: &str = "0.5";
+/// The meta key of a job with secret files.
+pub(super) const SECRETS: &str = "haulier.secrets";
 /// The meta key that holds a dollar sign: see [`in_env`].
 const DOLLAR: &str = "haulier_dollar";
 
@@ -41,6 +46,10 @@ pub(super) fn render(spec: &LaunchSpec, config: &NomadConfig) -> Value {
         "force_pull": *pull == PullPolicy::Always,
         "pids_limit": pids.unwrap_or(config.default_pids),
         "security_opt": ["no-new-privileges"],
+        // As much as Nomad itself keeps: it has Docker turn its log over after 2 MB, wherever it has got to in it.
+        "logging": [{"type": "json-file", "config": [{
+            "max-size": format!("{}m", config.log_file_mb.max(1)), "max-file": config.log_files.max(2).to_string(),
+        }]}],
     });
     let mut set = |key: &str, value: Value| _ = driver.as_object_mut().map(|map| map.insert(key.to_owned(), value));
     if config.init {
@@ -75,7 +84,12 @@ pub(super) fn render(spec: &LaunchSpec, config: &NomadConfig) -> Value {
     }
     let mut meta: Map<_, _> = spec.labels().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     meta.insert(DOLLAR.to_owned(), json!("$"));
-    let env: Map<_, _> = env.iter().map(|(name, value)| (name.clone(), json!(in_env(value.expose_secret())))).collect();
+    if files.iter().any(|file| file.secret) {
+        meta.insert(SECRETS.to_owned(), json!("true"));
+    }
+    let mut env: Map<_, _> =
+        env.iter().map(|(name, value)| (name.clone(), json!(in_env(value.expose_secret())))).collect();
+    env.insert("HAULIER_LINGER".to_owned(), json!(LINGER));
     let templates: Vec<_> = files.iter().enumerate().map(|(index, file)| template(&name, index, file)).collect();
     let grace = u64::try_from(kill_grace.as_nanos()).unwrap_or(u64::MAX);
     // Once, whatever happens: trying again is for the service alone.
@@ -142,7 +156,10 @@ fn place(index: usize, file: &LaunchFile) -> String {
 fn template(job: &str, index: usize, file: &LaunchFile) -> Value {
     let LaunchFile { path: _, content, mode, secret } = file;
     let text = if *secret {
-        format!("{{{{ with nomadVar \"{}\" }}}}{{{{ .f{index} | base64Decode }}}}{{{{ end }}}}", variable_path(job))
+        format!(
+            "{{{{ with nomadVar \"{}\" }}}}{{{{ .f{index}.Value | base64Decode }}}}{{{{ end }}}}",
+            variable_path(job)
+        )
     } else {
         format!("{{{{ \"{}\" | base64Decode }}}}", BASE64_STANDARD.encode(content.expose_secret()))
     };
@@ -225,6 +242,7 @@ mod tests {
             "force_pull": false,
             "pids_limit": 4096,
             "security_opt": ["no-new-privileges"],
+            "logging": [{"type": "json-file", "config": [{"max-size": "64m", "max-file": "4"}]}],
             "init": true,
             "entrypoint": ["python"],
             "args": ["-m", "$${load} 5%%{x}"],
@@ -236,7 +254,8 @@ mod tests {
         assert_eq!(task["Config"], expected);
         assert_eq!(task["Resources"], json!({"CPU": 1000, "MemoryMB": 256}));
         assert_eq!(task["KillTimeout"], json!(10_000_000_000_u64));
-        assert_eq!(task["Env"], json!({"A": "${b} ${NOMAD_META_haulier_dollar}{node.unique.id}"}));
+        let env = json!({"A": "${b} ${NOMAD_META_haulier_dollar}{node.unique.id}", "HAULIER_LINGER": "0.5"});
+        assert_eq!(task["Env"], env);
         assert_eq!(job["ID"], json!(spec.name().as_str()));
         assert_eq!((&job["Namespace"], job.get("Region")), (&json!("jobs"), None));
         assert_eq!(job["Meta"]["haulier.attempt"], json!("3"));

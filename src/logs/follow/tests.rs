@@ -98,6 +98,16 @@ async fn a_replay_adds_only_what_is_new() {
 }
 
 #[tokio::test]
+async fn a_replay_of_one_stream_after_the_other_adds_only_what_is_new() {
+    let f = fixture();
+    let on_stderr = |text| frame(1, text).map(|frame| LogFrame { source: LogSource::Stderr, ..frame });
+    let first = [frame(1, "one\n"), on_stderr("a\n"), frame(1, "two\n"), Err(broken())];
+    f.collect(stream::iter(first)).await;
+    f.collect(stream::iter([frame(1, "one\ntwo\nthree\n"), on_stderr("a\nb\n")])).await;
+    assert_eq!(f.texts().await, ["one", "a", "two", "three", "b"]);
+}
+
+#[tokio::test]
 async fn lines_are_seen_while_the_output_goes_on() {
     let f = Arc::new(fixture());
     let mut tail = f.store.subscribe(f.attempt.run);

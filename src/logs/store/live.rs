@@ -17,7 +17,10 @@ use super::{
     files::{self, Files},
     page::Source,
 };
-use crate::domain::{RunId, Timestamp};
+use crate::{
+    domain::{RunId, Timestamp},
+    engines::LogSource,
+};
 
 const MIB: u64 = 1024 * 1024;
 /// Room above the limit for what Haulier itself has to say, in bytes.
@@ -110,8 +113,8 @@ impl Live {
         LogStats { bytes: front.bytes, truncated: front.tally.truncated, dropped: front.dropped }
     }
 
-    pub(super) fn resume_point(&self, attempt: u32) -> ResumePoint {
-        self.front().tally.attempt(attempt)
+    pub(super) fn resume_point(&self, attempt: u32, source: LogSource) -> ResumePoint {
+        self.front().tally.written(attempt, source)
     }
 
     /// Takes a record into memory and returns how many bytes wait there.

@@ -109,7 +109,7 @@ async fn a_half_written_record_is_cut_when_the_service_comes_back() {
     f.restarted();
     assert_eq!(f.store.leftovers().await.unwrap(), [f.run]);
     assert_eq!(f.texts().await, ["one"], "readers see whole records alone");
-    let point = f.store.stored_lines(f.run, 1).await.unwrap();
+    let point = f.store.writer(f.run).await.unwrap().resume_point(1, LogSource::Stdout);
     assert_eq!(point, ResumePoint { lines: 1, last_time: Some(Timestamp::from_micros(0)) });
     f.write(["again"]).await;
     f.store.finish(f.run).await.unwrap();

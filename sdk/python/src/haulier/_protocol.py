@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -147,6 +149,7 @@ class _Lines(io.TextIOWrapper):
         self._lock = threading.RLock()
         self._waiting: dict[int, str] = {}
         self._within_line = False
+        atexit.register(_linger)  # the last of all: what is registered later comes first
         atexit.register(self._hand_on_all)
 
     def write(self, text: str) -> int:
@@ -180,6 +183,14 @@ class _Lines(io.TextIOWrapper):
         with self._lock:
             while self._waiting:
                 self._hand_on(self._waiting.popitem()[1])
+
+
+def _linger() -> None:
+    # Some engines lose what is written right before the end, and say here how many seconds it takes them to read it.
+    seconds = os.environ.get("HAULIER_LINGER", "")
+    with contextlib.suppress(ValueError):
+        if seconds:
+            time.sleep(min(float(seconds), 10))
 
 
 _opened: _Lines | None = None
