@@ -10,7 +10,7 @@ use std::{
 
 use futures::StreamExt;
 use haulier::{
-    domain::InstallationId,
+    domain::{InstallationId, WaitReason},
     engines::{
         Credentials, Engine, Exit, Handle, LaunchFailure, LaunchFile, LogSource, Persistence, PullPolicy,
         WorkloadPhase,
@@ -251,8 +251,19 @@ async fn a_worker_that_dies_loses_its_runs() {
         }
         assert_eq!(subject.launch(&spec).await, running);
 
+        // What comes meanwhile waits for a node, and is not taken for lost with the one that it gets.
+        let next = subject.launch(&subject.spec(&[Step::Print("started"), Step::Sleep(3000), Step::Exit(4)])).await;
+        eventually("the next waits", || async {
+            let told = subject.observe(&next).await.phase;
+            matches!(told, WorkloadPhase::Pending(WaitReason::NoCapacity, _)).then_some(())
+        })
+        .await;
+        // What is known of the nodes now will soon be wrong.
+        assert!(subject.engine.probe().await.reachable);
         nodes.worker.start_again();
-        nodes.worker_is("ready").await;
+        let exit = subject.end(&next).await;
+        assert_eq!((exit.code, exit.failure), (Some(4), None));
+        assert_eq!(nodes.tasks(&next), ["worker"]);
         let exit = eventually("the worker has told what became of it", || async {
             Some(subject.end(&running).await).filter(|exit| exit.code.is_some())
         })
@@ -260,7 +271,7 @@ async fn a_worker_that_dies_loses_its_runs() {
         assert!(matches!(exit.failure, Some(LaunchFailure::Interrupted(_))), "{exit:?}");
         assert_eq!(subject.output(&running, LogSource::Stdout).await, b"started\n");
         assert_eq!(nodes.tasks(&running), ["worker"], "it was started again");
-        for handle in [&running, &waiting] {
+        for handle in [&running, &waiting, &next] {
             subject.engine.remove(handle).await.expect("it can be removed");
         }
         eventually("nothing of it is left on the worker", || async {

@@ -84,13 +84,12 @@ impl SwarmEngine {
     async fn lost_with_node(&self, task: &Task) -> Result<Option<String>, EngineError> {
         let Some(id) = task.node_id.as_deref().filter(|id| !id.is_empty()) else { return Ok(None) };
         let limit = Duration::from_secs(self.config.node_lost_seconds);
-        Ok(match self.cluster.nodes(NODES).await?.get(id) {
-            None => Some(format!("its node {id} has left the swarm")),
-            Some(Node { name, down_since: Some(since), .. }) if since.elapsed() >= limit => {
-                Some(format!("its node {name} has been down for {} s", since.elapsed().as_secs()))
-            }
-            Some(_) => None,
-        })
+        let known = self.cluster.nodes(NODES).await?;
+        if loss(&known, id, limit).is_none() {
+            return Ok(None);
+        }
+        // It may be back, and the task its first.
+        Ok(loss(&*self.cluster.nodes(Duration::ZERO).await?, id, limit))
     }
 
     /// Finds out what an exit code alone does not tell.
@@ -173,6 +172,17 @@ impl SwarmEngine {
             Some((attempt, moment(created_at.as_deref())?))
         });
         Ok(all.collect())
+    }
+}
+
+/// Why what a node has is lost, if it is.
+fn loss(nodes: &HashMap<String, Node>, id: &str, limit: Duration) -> Option<String> {
+    match nodes.get(id) {
+        None => Some(format!("its node {id} has left the swarm")),
+        Some(Node { name, down_since: Some(since), .. }) if since.elapsed() >= limit => {
+            Some(format!("its node {name} has been down for {} s", since.elapsed().as_secs()))
+        }
+        Some(_) => None,
     }
 }
 
