@@ -7,6 +7,7 @@ use bollard::{
     Docker,
     query_parameters::{ListContainersOptions, RemoveContainerOptions},
 };
+use gate::{Gate, Target};
 use haulier::{
     domain::InstallationId,
     engine_contract,
@@ -22,6 +23,7 @@ use haulier::{
 #[cfg(target_os = "linux")]
 #[path = "embedded/mod.rs"]
 mod embedded_engine;
+mod gate;
 #[path = "kubernetes/subject.rs"]
 mod kubernetes_subject;
 
@@ -41,7 +43,7 @@ fn variable(name: &str) -> Result<String, String> {
 }
 
 async fn docker() -> Result<Subject, String> {
-    daemon("docker", "HAULIER_TEST_DOCKER_HOST", false)
+    daemon("docker", "HAULIER_TEST_DOCKER_HOST", false).await
 }
 
 async fn kubernetes() -> Result<Subject, String> {
@@ -50,18 +52,22 @@ async fn kubernetes() -> Result<Subject, String> {
 }
 
 async fn podman() -> Result<Subject, String> {
-    daemon("podman", "HAULIER_TEST_PODMAN_HOST", true)
+    daemon("podman", "HAULIER_TEST_PODMAN_HOST", true).await
 }
 
-fn daemon(name: &'static str, host: &str, podman: bool) -> Result<Subject, String> {
-    let config = DockerConfig { host: Some(variable(host)?), podman: Some(podman), ..DockerConfig::default() };
-    let slow_image = if podman {
-        // Its registries are named when it starts.
-        SlowImage::None(Skipped("this podman knows no registry that the test could start"))
-    } else {
-        SlowImage::Proxied
+async fn daemon(name: &'static str, host: &str, podman: bool) -> Result<Subject, String> {
+    let host = variable(host)?;
+    let socket = host.strip_prefix("unix://").ok_or("the daemon of the tests has a socket")?;
+    let gate = Gate::to(Target::Unix(socket.into())).await;
+    let way = Some(format!("tcp://{}", gate.address));
+    let config = DockerConfig { host: way, podman: Some(podman), ..DockerConfig::default() };
+    let slow_image = match env::var("HAULIER_TEST_PODMAN_SLOW") {
+        _ if !podman => SlowImage::Proxied,
+        // The registries without TLS that it may use are named when it starts.
+        Ok(addresses) => SlowImage::ProxiedAt(addresses.split(' ').map(str::to_owned).collect()),
+        Err(_) => SlowImage::None(Skipped("this podman knows no registry that the test could start")),
     };
-    subject(name, slow_image, Arc::new(DockerFaults(variable(host)?)), |owner| {
+    subject(name, slow_image, Arc::new(DockerFaults { gate, host }), |owner| {
         Arc::new(DockerEngine::connect(name, owner, config.clone()).expect("the address is right"))
     })
 }
@@ -104,20 +110,36 @@ fn subject(
 }
 
 /// What anybody may do who reaches the daemon.
-struct DockerFaults(String);
+struct DockerFaults {
+    gate: Gate,
+    host: String,
+}
+
+impl DockerFaults {
+    fn daemon(&self) -> Docker {
+        Docker::connect_with_host(&self.host).expect("the address is right")
+    }
+}
 
 #[async_trait]
 impl Faults for DockerFaults {
+    async fn interrupt(&self) -> Verdict {
+        self.gate.close();
+        Ok(())
+    }
+
+    async fn restore(&self) {
+        self.gate.open();
+    }
+
     async fn start_again(&self, handle: &Handle) -> Verdict {
-        let daemon = Docker::connect_with_host(&self.0).expect("the address is right");
-        daemon.restart_container(&handle.id, None).await.expect("it can be restarted");
+        self.daemon().restart_container(&handle.id, None).await.expect("it can be restarted");
         Ok(())
     }
 
     async fn lose(&self, handle: &Handle) -> Verdict {
-        let daemon = Docker::connect_with_host(&self.0).expect("the address is right");
         let options = RemoveContainerOptions { force: true, v: true, link: false };
-        daemon.remove_container(&handle.id, Some(options)).await.expect("it can be removed");
+        self.daemon().remove_container(&handle.id, Some(options)).await.expect("it can be removed");
         Ok(())
     }
 }

@@ -1,13 +1,10 @@
-//! A daemon that dies and comes back: a Docker of the test's own, in a network of its own, for nobody else's
-//! containers must suffer.
+//! A daemon that dies and comes back.
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+mod dockerd;
 
+use std::sync::Arc;
+
+use dockerd::Daemon;
 use haulier::{
     domain::InstallationId,
     engines::{
@@ -17,67 +14,6 @@ use haulier::{
         swarm::{SwarmConfig, SwarmEngine},
     },
 };
-
-/// A running dockerd.
-struct Daemon {
-    process: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Daemon {
-    fn start() -> Result<Self, String> {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        Ok(Self { process: spawn(directory.path())?, directory })
-    }
-
-    fn host(&self) -> String {
-        format!("unix://{}/docker.sock", self.directory.path().display())
-    }
-
-    /// As by a power cut for the daemon alone.
-    async fn kill(&mut self) {
-        let containerd = self.directory.path().join("exec/containerd/containerd.pid");
-        let containerd = std::fs::read_to_string(containerd).expect("its containerd runs");
-        self.process.kill().expect("it can be killed");
-        self.process.wait().expect("it ends");
-        // It dies with the daemon, a little later, and the next daemon would still try to use it.
-        let process = Path::new("/proc").join(containerd.trim());
-        eventually("its containerd has ended", || async { (!process.exists()).then_some(()) }).await;
-        let _ = std::fs::remove_file(self.directory.path().join("pid"));
-    }
-
-    fn start_again(&mut self) {
-        self.process = spawn(self.directory.path()).expect("it has been started before");
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // TERM, so that it ends its containerd as well.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
-        // What the killed daemon has left behind: everything that was started with this very directory.
-        let directory = self.directory.path().display().to_string();
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        for process in processes {
-            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            if String::from_utf8_lossy(&command).contains(&directory) {
-                let _ = Command::new("kill").arg("-9").arg(process.file_name()).status();
-            }
-        }
-    }
-}
-
-fn spawn(directory: &Path) -> Result<Child, String> {
-    let script = "ip link set lo up && mount -t tmpfs tmpfs /run && exec dockerd --data-root $0/data --exec-root $0/exec --pidfile $0/pid \
-        -H unix://$0/docker.sock >>$0/log 2>&1";
-    Command::new("unshare")
-        .args(["--net", "--mount", "sh", "-c", script])
-        .arg(directory)
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("a dockerd of its own cannot be started: {error}"))
-}
 
 async fn subject(daemon: &Daemon) -> Result<Subject, String> {
     let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
@@ -104,25 +40,15 @@ async fn subject(daemon: &Daemon) -> Result<Subject, String> {
         may_lose_ends: false,
         faults: Arc::new(NoFaults),
     };
-    for _ in 0..300 {
-        if subject.engine.probe().await.reachable {
-            let copy = format!("docker -H {theirs} save {image} | docker -H {} load", daemon.host());
-            let copied = Command::new("sh").args(["-c", &copy]).stdout(Stdio::null()).status();
-            return match copied {
-                Ok(status) if status.success() => Ok(subject),
-                _ => Err("the test image cannot be copied to a dockerd of its own".to_owned()),
-            };
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let log = std::fs::read_to_string(daemon.directory.path().join("log")).unwrap_or_default();
-    Err(format!("a dockerd of its own does not come up: {}", log.lines().last().unwrap_or("no log")))
+    daemon.up().await?;
+    daemon.load(&image, &theirs)?;
+    Ok(subject)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_the_daemon_is_not_the_scripts_failure() {
     let name = "a_restart_of_the_daemon_is_not_the_scripts_failure";
-    let mut daemon = match Daemon::start() {
+    let mut daemon = match Daemon::start("own", &[]) {
         Ok(daemon) => daemon,
         Err(why) => return haulier::engines::contract::skipped(name, &why),
     };
@@ -163,7 +89,7 @@ async fn a_restart_of_the_daemon_is_not_the_scripts_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_a_swarms_node_is_not_the_scripts_failure() {
     let name = "a_restart_of_a_swarms_node_is_not_the_scripts_failure";
-    let mut daemon = match Daemon::start() {
+    let mut daemon = match Daemon::start("own", &[]) {
         Ok(daemon) => daemon,
         Err(why) => return haulier::engines::contract::skipped(name, &why),
     };
@@ -203,11 +129,7 @@ async fn a_restart_of_a_swarms_node_is_not_the_scripts_failure() {
 
 /// Makes a swarm of the daemon.
 fn swarm_of(daemon: &Daemon, docker: Subject) -> Result<Subject, String> {
-    let init = ["-H", &daemon.host(), "swarm", "init", "--advertise-addr", "127.0.0.1"];
-    let output = Command::new("docker").args(init).output().map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(format!("no swarm can be made: {}", String::from_utf8_lossy(&output.stderr)));
-    }
+    daemon.docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"])?;
     let engine = |owner| -> Arc<dyn Engine> {
         let config = SwarmConfig { host: Some(daemon.host()), ..SwarmConfig::default() };
         Arc::new(SwarmEngine::connect("own", owner, config).expect("the address is right"))

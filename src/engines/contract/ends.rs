@@ -36,7 +36,8 @@ pub async fn out_of_memory(subject: &Subject) -> Verdict {
     spec.resources.memory_mb = Some(16);
     let (_, exit) = subject.run(&spec).await;
     assert_eq!((exit.code, exit.failure), (Some(137), None));
-    assert_eq!(exit.out_of_memory, subject.engine.capabilities().out_of_memory_told);
+    // An engine may tell more than it promises.
+    assert!(exit.out_of_memory || !subject.engine.capabilities().out_of_memory_told);
     Ok(())
 }
 

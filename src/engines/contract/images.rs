@@ -21,6 +21,8 @@ use crate::{
 pub enum SlowImage {
     /// From a registry in front of the one that [`Subject::image`] names, which the case itself starts.
     Proxied,
+    /// The same, at one of these addresses: the engine takes plain HTTP from no others.
+    ProxiedAt(Vec<String>),
     /// It is slow by itself.
     Named(String),
     /// There is none.
@@ -124,6 +126,17 @@ pub async fn image_invalid(subject: &Subject) -> Verdict {
     Ok(())
 }
 
+async fn proxied(
+    subject: &Subject,
+    mut spec: LaunchSpec,
+    at: &[String],
+) -> Result<(LaunchSpec, Option<SlowRegistry>), NotAsked> {
+    let (address, _) = subject.image.split_once('/').ok_or(Skipped("the image names no registry"))?;
+    let registry = SlowRegistry::in_front_of(address, at).await;
+    spec.image = registry.reference(&subject.image);
+    Ok((spec, Some(registry)))
+}
+
 /// The launch of an image that takes long to pull, and the registry that makes it so.
 async fn slow(subject: &Subject, steps: &[Step<'_>]) -> Result<(LaunchSpec, Option<SlowRegistry>), NotAsked> {
     let mut spec = subject.spec(steps);
@@ -134,12 +147,8 @@ async fn slow(subject: &Subject, steps: &[Step<'_>]) -> Result<(LaunchSpec, Opti
             spec.image.clone_from(image);
             Ok((spec, None))
         }
-        SlowImage::Proxied => {
-            let (address, _) = subject.image.split_once('/').ok_or(Skipped("the image names no registry"))?;
-            let registry = SlowRegistry::in_front_of(address).await;
-            spec.image = registry.reference(&subject.image);
-            Ok((spec, Some(registry)))
-        }
+        SlowImage::Proxied => proxied(subject, spec, &["127.0.0.1:0".to_owned()]).await,
+        SlowImage::ProxiedAt(addresses) => proxied(subject, spec, addresses).await,
     }
 }
 

@@ -11,6 +11,8 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+use super::eventually;
+
 /// Answers what the real registry does, but manifests and blobs only once it is released. Plain HTTP on the loopback.
 #[derive(Debug)]
 pub(super) struct SlowRegistry {
@@ -29,11 +31,11 @@ struct Forward {
 }
 
 impl SlowRegistry {
-    /// In front of the registry at this address.
-    pub(super) async fn in_front_of(registry: &str) -> Self {
+    /// In front of the registry at this address, at the first of the others that is free.
+    pub(super) async fn in_front_of(registry: &str, at: &[String]) -> Self {
         // No other provider is ever installed, so a second installation is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = eventually("an address is free", || first_free(at)).await;
         let address = listener.local_addr().expect("it has an address");
         let (released, on_release) = watch::channel(false);
         let (on_asked, asked) = watch::channel(false);
@@ -67,6 +69,15 @@ impl Drop for SlowRegistry {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+async fn first_free(addresses: &[String]) -> Option<TcpListener> {
+    for address in addresses {
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return Some(listener);
+        }
+    }
+    None
 }
 
 async fn answer(State(forward): State<Forward>, request: Request) -> Response {

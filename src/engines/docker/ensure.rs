@@ -100,7 +100,7 @@ impl DockerEngine {
 
     async fn create(&self, spec: &LaunchSpec) -> Result<Created, EngineError> {
         let options = CreateContainerOptions { name: Some(spec.name().to_string()), ..Default::default() };
-        let body = render(spec, &self.config);
+        let body = render(spec, &self.config, self.podman);
         let answer =
             self.client.call(SLOW, |docker| async move { docker.create_container(Some(options), body).await }).await;
         match answer {

@@ -1,4 +1,4 @@
-//! A container's output.
+//! A container's output, as Docker gives it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(80);
 /// What the daemon may still have to write after the end.
 const TAIL: Duration = Duration::from_secs(2);
 
-type Frames = BoxStream<'static, Result<LogOutput, Error>>;
+pub(super) type Frames = BoxStream<'static, Result<LogOutput, Error>>;
 
 /// The whole output, followed to its end.
 pub(super) fn follow(client: Arc<Client>, container: String) -> LogStream {
@@ -41,10 +41,15 @@ pub(super) fn follow(client: Arc<Client>, container: String) -> LogStream {
         match reader.next().await {
             Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
             Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
+            Err(error) => breakdown(error).map(|error| (Err(error), None)),
         }
     })
     .boxed()
+}
+
+/// What becomes of a reading that went wrong; `None`: the container was removed, and there is nothing more to read, ever.
+pub(super) fn breakdown(error: Error) -> Option<EngineError> {
+    (errors::status(&error) != Some(404)).then(|| classify("read the container's output", error))
 }
 
 struct Reader {
@@ -61,16 +66,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(&mut self) -> Result<Option<LogFrame>, EngineError> {
-        match self.advance().await {
-            Ok(frame) => Ok(frame),
-            // Removed: there is nothing more to read, ever.
-            Err(error) if errors::status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(classify("read the container's output", error)),
-        }
-    }
-
-    async fn advance(&mut self) -> Result<Option<LogFrame>, Error> {
+    async fn next(&mut self) -> Result<Option<LogFrame>, Error> {
         loop {
             let Some(frames) = &mut self.frames else {
                 let open = open(&self.client, &self.container, !self.draining).await?;
@@ -112,7 +108,7 @@ impl Reader {
     }
 }
 
-async fn open(
+pub(super) async fn open(
     client: &Client,
     container: &str,
     follow: bool,

@@ -11,6 +11,7 @@ mod ensure;
 mod files;
 mod logs;
 mod observe;
+mod podman_logs;
 mod pull;
 mod render;
 mod stop;
@@ -57,7 +58,7 @@ pub struct DockerConfig {
     pub default_pids: u32,
     /// The size of one file of output that the daemon keeps for a container until it is collected, in MB.
     pub log_file_mb: u32,
-    /// How many such files it keeps.
+    /// How many such files it keeps. Podman keeps one, as large as all of them.
     pub log_files: u32,
 }
 
@@ -137,13 +138,13 @@ impl Engine for DockerEngine {
             pids_limit: true,
             files: true,
             secret_files: true,
+            // Newer versions of Podman tell, older ones do not.
             out_of_memory_told: !self.podman,
             streams_apart: true,
             pull: true,
             adopt: true,
             file_owner: true,
-            // Podman 4.3 loses most of ten megabytes, whoever follows them.
-            whole_output: !self.podman,
+            whole_output: true,
             output_after_stop: true,
             schedules: false,
         }
@@ -177,7 +178,8 @@ impl Engine for DockerEngine {
     }
 
     fn logs(&self, handle: &Handle) -> LogStream {
-        logs::follow(self.client.clone(), handle.id.clone())
+        let follow = if self.podman { podman_logs::follow } else { logs::follow };
+        follow(self.client.clone(), handle.id.clone())
     }
 
     async fn probe(&self) -> EngineHealth {

@@ -10,7 +10,7 @@ use bollard::{
     models::{
         ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
     },
-    query_parameters::{InspectNetworkOptions, ListContainersOptions, LogsOptions},
+    query_parameters::{InspectNetworkOptions, ListContainersOptions},
 };
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
@@ -24,7 +24,7 @@ use crate::{
             client::QUICK,
             errors::{self, classify},
             moment,
-            output::complaint_of_init,
+            output::{beginning, complaint_of_init, first_errors},
         },
         label,
     },
@@ -139,15 +139,12 @@ impl DockerEngine {
         Ok(())
     }
 
-    /// What the init process said about a command that it could not execute. It is the container's first process, so
-    /// the daemon itself does not know.
     async fn complaint_of_init(&self, container: &str) -> Result<Option<String>, Error> {
-        let options = LogsOptions { stderr: true, tail: "1".to_owned(), ..Default::default() };
-        let last = self
+        let first = self
             .client
-            .call(QUICK, |docker| async move { docker.logs(container, Some(options)).next().await.transpose() })
+            .call(QUICK, |docker| async move { beginning(docker.logs(container, Some(first_errors()))).await })
             .await?;
-        Ok(last.and_then(|line| complaint_of_init(&line.into_bytes())))
+        Ok(complaint_of_init(&first))
     }
 
     /// When the daemon was started: it makes its default bridge anew then, unless it kept containers running

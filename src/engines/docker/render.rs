@@ -11,7 +11,7 @@ use crate::{domain::Resources, engines::LaunchSpec};
 pub(super) const SECRETS: &str = "/run/secrets";
 
 /// The request that makes this launch's container. The content of files is not in it: it is put in place afterwards.
-pub(super) fn render(spec: &LaunchSpec, config: &DockerConfig) -> ContainerCreateBody {
+pub(super) fn render(spec: &LaunchSpec, config: &DockerConfig, podman: bool) -> ContainerCreateBody {
     let LaunchSpec {
         owner: _,
         attempt: _,
@@ -29,8 +29,10 @@ pub(super) fn render(spec: &LaunchSpec, config: &DockerConfig) -> ContainerCreat
         deadline: _,
     } = spec;
     let memory = memory_mb.map(|mb| i64::from(mb) * 1024 * 1024);
-    let log_options =
-        [("max-size", format!("{}m", config.log_file_mb.max(1))), ("max-file", config.log_files.max(1).to_string())];
+    let (log_mb, log_files) = (config.log_file_mb.max(1), config.log_files.max(1));
+    // Podman keeps one file, and throws all of it away when it is full.
+    let (log_mb, log_files) = if podman { (log_mb.saturating_mul(log_files), 1) } else { (log_mb, log_files) };
+    let log_options = [("max-size", format!("{log_mb}m")), ("max-file", log_files.to_string())];
     ContainerCreateBody {
         image: Some(image.clone()),
         entrypoint: command.clone(),
@@ -108,7 +110,7 @@ mod tests {
     fn everything_asked_for_is_in_the_request_and_no_file() {
         let config = DockerConfig { network: Some("jobs".to_owned()), ..DockerConfig::default() };
         let spec = spec();
-        let rendered = serde_json::to_value(render(&spec, &config)).unwrap();
+        let rendered = serde_json::to_value(render(&spec, &config, false)).unwrap();
         assert!(!rendered.to_string().contains("file-content"));
         let expected = json!({
             "Image": "registry.example.com/load:1",
@@ -152,10 +154,18 @@ mod tests {
         (spec.command, spec.args) = (None, Vec::new());
         spec.files.clear();
         spec.resources = Resources { cpu: None, memory_mb: None, pids: Some(9) };
-        let rendered = render(&spec, &DockerConfig::default());
+        let rendered = render(&spec, &DockerConfig::default(), false);
         assert_eq!((rendered.entrypoint, rendered.cmd, rendered.volumes), (None, None, None));
         let host = rendered.host_config.unwrap();
         assert_eq!((host.memory, host.memory_swap, host.nano_cpus, host.pids_limit), (None, None, None, Some(9)));
+    }
+
+    #[test]
+    fn one_file_of_output_is_as_large_as_all_of_them() {
+        let log = render(&spec(), &DockerConfig::default(), true).host_config.unwrap().log_config.unwrap();
+        let expected =
+            [("max-size", "256m"), ("max-file", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(log.config, Some(HashMap::from(expected)));
     }
 
     fn without_nulls(value: &mut serde_json::Value) {

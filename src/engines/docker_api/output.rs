@@ -1,7 +1,10 @@
 //! Output as the daemon sends it.
 
-use bollard::{container::LogOutput, query_parameters::LogsOptions};
+use std::pin::pin;
+
+use bollard::{container::LogOutput, errors::Error, query_parameters::LogsOptions};
 use bytes::{Buf, Bytes};
+use futures::{Stream, TryStreamExt};
 
 use crate::{
     domain::Timestamp,
@@ -13,12 +16,35 @@ pub(in crate::engines) fn whole_output(follow: bool) -> LogsOptions {
     LogsOptions { follow, stdout: true, stderr: true, timestamps: true, tail: "all".to_owned(), ..Default::default() }
 }
 
+/// More than any init process has to say.
+const COMPLAINT_BYTES: usize = 1024;
+
+/// The error output from its first byte.
+pub(in crate::engines) fn first_errors() -> LogsOptions {
+    LogsOptions { stderr: true, tail: "all".to_owned(), ..Default::default() }
+}
+
+/// The beginning of an output. A complaint of the init process is there and nowhere else, and may come in pieces: an old
+/// Podman that is asked for the last line shows the last piece alone.
+pub(in crate::engines) async fn beginning(
+    output: impl Stream<Item = Result<LogOutput, Error>>,
+) -> Result<Vec<u8>, Error> {
+    let mut output = pin!(output);
+    let mut bytes = Vec::new();
+    while bytes.len() < COMPLAINT_BYTES
+        && let Some(frame) = output.try_next().await?
+    {
+        bytes.extend_from_slice(frame.as_ref());
+    }
+    Ok(bytes)
+}
+
 /// What a shell-less start leaves on stderr when the init process, which is the container's first, cannot execute
 /// the command: the daemon itself does not know.
-pub(in crate::engines) fn complaint_of_init(line: &[u8]) -> Option<String> {
-    let line = String::from_utf8_lossy(line);
-    let of_init = line.starts_with("[FATAL tini (") || line.contains("(catatonit:");
-    (of_init && line.contains("exec") && line.contains("failed")).then(|| line.trim().to_owned())
+pub(in crate::engines) fn complaint_of_init(output: &[u8]) -> Option<String> {
+    let output = String::from_utf8_lossy(output);
+    let of_init = output.starts_with("[FATAL tini (") || output.contains("(catatonit:");
+    (of_init && output.contains("exec") && output.contains("failed")).then(|| output.trim().to_owned())
 }
 
 /// Makes frames of what the daemon sends.
@@ -68,5 +94,21 @@ mod tests {
         assert_eq!(time.to_string(), "2026-01-31T07:00:00.123456Z");
         assert_eq!(&frame[length..], b"2026 was fine\n");
         assert_eq!(leading_time(&Bytes::from_static(b"no time here")), None);
+    }
+
+    #[tokio::test]
+    async fn a_complaint_may_come_in_pieces() {
+        let told = async |pieces: &[&'static str]| {
+            let pieces: Vec<_> =
+                pieces.iter().map(|piece| Ok(LogOutput::StdErr { message: (*piece).into() })).collect();
+            complaint_of_init(&beginning(futures::stream::iter(pieces)).await.unwrap())
+        };
+        let pieces = ["ERROR (catatonit:6): ", "failed to exec pid1: No such file or directory\n"];
+        let expected = "ERROR (catatonit:6): failed to exec pid1: No such file or directory";
+        assert_eq!(told(&pieces).await.as_deref(), Some(expected));
+        let of_tini = "[FATAL tini (7)] exec nope failed: No such file or directory\n";
+        assert_eq!(told(&[of_tini]).await.as_deref(), Some(of_tini.trim()));
+        assert_eq!(told(&["sh: nope: not found\n", of_tini]).await, None);
+        assert_eq!(told(&[]).await, None);
     }
 }

@@ -2,12 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::{
-    models::Task,
-    query_parameters::{ListConfigsOptions, ListSecretsOptions, LogsOptions},
-};
-use futures::StreamExt;
-
 use super::{
     SwarmEngine,
     read::{Reading, read},
@@ -21,9 +15,13 @@ use crate::{
             client::QUICK,
             errors::{self, classify},
             moment,
-            output::complaint_of_init,
+            output::{beginning, complaint_of_init, first_errors},
         },
     },
+};
+use bollard::{
+    models::Task,
+    query_parameters::{ListConfigsOptions, ListSecretsOptions},
 };
 
 /// How near to each other a task's end and its node's return are when the one is the other's doing.
@@ -66,8 +64,15 @@ impl SwarmEngine {
                         phase = WorkloadPhase::Exited(Exit { failure, started_at: Some(*since), ..Exit::default() });
                     }
                 }
+                // Nobody will start it elsewhere.
+                WorkloadPhase::Pending(..) => {
+                    if let Some(why) = self.lost_with_node(task).await? {
+                        phase =
+                            WorkloadPhase::Exited(Exit { failure: Some(LaunchFailure::Lost(why)), ..Exit::default() });
+                    }
+                }
                 WorkloadPhase::Exited(exit) => self.explain(task, id, exit).await?,
-                WorkloadPhase::Pending(..) | WorkloadPhase::Absent => {}
+                WorkloadPhase::Absent => {}
             }
         }
         let ran = matches!(&phase, WorkloadPhase::Running(_))
@@ -75,17 +80,16 @@ impl SwarmEngine {
         Ok(Observation { execution: id.filter(|_| ran).map(str::to_owned), phase })
     }
 
-    /// Why a task that is said to run does not: its node was down for too long, or is no longer one.
+    /// Why a task that is said to run, or to be about to, does not: its node was down for too long, or is no longer one.
     async fn lost_with_node(&self, task: &Task) -> Result<Option<String>, EngineError> {
-        let Some(id) = task.node_id.as_deref() else { return Ok(None) };
+        let Some(id) = task.node_id.as_deref().filter(|id| !id.is_empty()) else { return Ok(None) };
         let limit = Duration::from_secs(self.config.node_lost_seconds);
-        Ok(match self.cluster.nodes(NODES).await?.get(id) {
-            None => Some(format!("its node {id} has left the swarm")),
-            Some(Node { name, down_since: Some(since), .. }) if since.elapsed() >= limit => {
-                Some(format!("its node {name} has been down for {} s", since.elapsed().as_secs()))
-            }
-            Some(_) => None,
-        })
+        let known = self.cluster.nodes(NODES).await?;
+        if loss(&known, id, limit).is_none() {
+            return Ok(None);
+        }
+        // It may be back, and the task its first.
+        Ok(loss(&*self.cluster.nodes(Duration::ZERO).await?, id, limit))
     }
 
     /// Finds out what an exit code alone does not tell.
@@ -107,16 +111,15 @@ impl SwarmEngine {
     }
 
     async fn complaint_of_init(&self, task: &str) -> Result<Option<String>, EngineError> {
-        let options = LogsOptions { stderr: true, tail: "1".to_owned(), ..Default::default() };
         let answer = self
             .client
-            .call(QUICK, |docker| async move { docker.task_logs(task, Some(options)).next().await.transpose() })
+            .call(QUICK, |docker| async move { beginning(docker.task_logs(task, Some(first_errors()))).await })
             .await;
         match answer {
             Err(error) if errors::status(&error) == Some(404) => Ok(None),
             answer => {
-                let last = answer.map_err(|error| classify("read the end of the output", error))?;
-                Ok(last.and_then(|line| complaint_of_init(&line.into_bytes())))
+                let first = answer.map_err(|error| classify("read the beginning of the output", error))?;
+                Ok(complaint_of_init(&first))
             }
         }
     }
@@ -125,11 +128,13 @@ impl SwarmEngine {
     async fn ended_with_node(&self, task: &Task, exit: &Exit) -> Result<Option<String>, EngineError> {
         let Some(id) = task.node_id.as_deref() else { return Ok(None) };
         let nodes = self.cluster.nodes(Duration::ZERO).await?;
-        let Some((name, noted_at)) = nodes.get(id).and_then(|node| Some((&node.name, node.noted_at?))) else {
-            return Ok(None);
-        };
-        let with_it = ended_near(exit, noted_at);
-        Ok(with_it.then(|| format!("its node {name} was restarted ({noted_at}) while the container ran")))
+        let Some(node) = nodes.get(id) else { return Ok(None) };
+        // A node that comes back tells of its tasks a moment before it is noted as ready.
+        if node.down_since.is_some() {
+            return Ok(Some(format!("its node {} was down while the container ran", node.name)));
+        }
+        let near = node.noted_at.filter(|noted_at| ended_near(exit, *noted_at));
+        Ok(near.map(|noted_at| format!("its node {} was restarted ({noted_at}) while the container ran", node.name)))
     }
 
     /// Our services, and the contents of files whose service was never made.
@@ -167,6 +172,17 @@ impl SwarmEngine {
             Some((attempt, moment(created_at.as_deref())?))
         });
         Ok(all.collect())
+    }
+}
+
+/// Why what a node has is lost, if it is.
+fn loss(nodes: &HashMap<String, Node>, id: &str, limit: Duration) -> Option<String> {
+    match nodes.get(id) {
+        None => Some(format!("its node {id} has left the swarm")),
+        Some(Node { name, down_since: Some(since), .. }) if since.elapsed() >= limit => {
+            Some(format!("its node {name} has been down for {} s", since.elapsed().as_secs()))
+        }
+        Some(_) => None,
     }
 }
 

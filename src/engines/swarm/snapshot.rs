@@ -72,7 +72,7 @@ pub(super) struct Node {
     pub(super) name: String,
     /// Since when this side has seen it down.
     pub(super) down_since: Option<Instant>,
-    /// When the swarm last noted something new about it: that it came up, most often.
+    /// When the swarm last noted something new about it: that it came up or went down, most often.
     pub(super) noted_at: Option<Timestamp>,
 }
 
@@ -125,9 +125,10 @@ impl Cluster {
         let all = answer.into_iter().filter_map(|node| {
             let id = node.id?;
             let down = node.status.and_then(|status| status.state) == Some(NodeState::DOWN);
-            let known = nodes.all.get(&id).and_then(|node| node.down_since);
             let name = node.description.and_then(|description| description.hostname).unwrap_or_else(|| id.clone());
             let noted_at = moment(node.updated_at.as_deref());
+            // It may have been up between two looks.
+            let known = nodes.all.get(&id).filter(|known| known.noted_at == noted_at).and_then(|node| node.down_since);
             Some((id, Node { name, down_since: down.then(|| known.unwrap_or(begun)), noted_at }))
         });
         let all: Arc<HashMap<_, _>> = Arc::new(all.collect());

@@ -1,6 +1,11 @@
-//! The engine contract on a real swarm of one node. `eval "$(tests/support/infra)"` brings it.
+//! The engine contract on a real swarm of one node, which `eval "$(tests/support/infra)"` brings, and what only happens
+//! where there are two.
 
+#[path = "../dockerd/mod.rs"]
+mod dockerd;
+#[path = "../gate/mod.rs"]
 mod gate;
+mod nodes;
 
 use std::{env, sync::Arc};
 
