@@ -19,6 +19,8 @@ use tokio::sync::Mutex;
 #[path = "kubernetes/subject.rs"]
 mod subject;
 
+use subject::node::Node;
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A cluster that was started by the scripts of this directory, and may be broken with them.
@@ -126,8 +128,8 @@ async fn kubelet_down_while_the_script_ends() {
         subject.running(&handle).await;
         let execution = subject.observe(&handle).await.execution;
         cluster.kubelet("stop");
-        let container = haulier_container(&handle.id).await;
-        eventually("the container has ended", || async { ended(&container).await.then_some(()) }).await;
+        let node = Node::connect().expect("a subject comes with its node");
+        eventually("the container has ended", || async { node.container(&handle.id).await.ended.then_some(()) }).await;
         // Nobody has told the cluster.
         assert!(matches!(subject.observe(&handle).await.phase, WorkloadPhase::Running(_)));
         cluster.kubelet("start");
@@ -138,29 +140,6 @@ async fn kubelet_down_while_the_script_ends() {
         Ok(())
     })
     .await;
-}
-
-fn docker() -> bollard::Docker {
-    bollard::Docker::connect_with_host(&env::var("HAULIER_TEST_DOCKER_HOST").unwrap()).unwrap()
-}
-
-/// The container of this job's script, on the node.
-async fn haulier_container(job: &str) -> String {
-    let options = bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
-    let all = docker().list_containers(Some(options)).await.unwrap();
-    let label = |labels: &std::collections::HashMap<String, String>, name: &str| labels.get(name).cloned();
-    let ours = all.into_iter().find(|it| {
-        it.labels.as_ref().is_some_and(|labels| {
-            label(labels, "io.kubernetes.container.name").as_deref() == Some("job")
-                && label(labels, "io.kubernetes.pod.name").is_some_and(|pod| pod.starts_with(job))
-        })
-    });
-    ours.and_then(|it| it.id).expect("it runs on the node")
-}
-
-async fn ended(container: &str) -> bool {
-    let state = docker().inspect_container(container, None).await.unwrap().state.unwrap();
-    state.running == Some(false)
 }
 
 /// The job controller of old clusters starts another pod for one that somebody deletes: the first one's answer counts,
