@@ -40,7 +40,8 @@ impl Node {
         if let Ok(crictl) = env::var("HAULIER_TEST_CRICTL") {
             return Ok(Self::Cri(crictl));
         }
-        let host = env::var("HAULIER_TEST_DOCKER_HOST").map_err(|_| "HAULIER_TEST_DOCKER_HOST is not set".to_owned())?;
+        let host =
+            env::var("HAULIER_TEST_DOCKER_HOST").map_err(|_| "HAULIER_TEST_DOCKER_HOST is not set".to_owned())?;
         Docker::connect_with_host(&host).map(Self::Docker).map_err(|error| error.to_string())
     }
 

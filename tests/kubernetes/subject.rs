@@ -7,7 +7,7 @@ use haulier::{
     domain::InstallationId,
     engines::{
         Engine, Handle,
-        contract::{Faults, Subject, Verdict},
+        contract::{Faults, NotApplicable, Subject, Verdict},
         kubernetes::{KubernetesConfig, KubernetesEngine},
     },
 };
@@ -56,9 +56,14 @@ struct KubernetesFaults {
 
 #[async_trait]
 impl Faults for KubernetesFaults {
-    /// Removes the container, which the kubelet makes again.
+    /// Removes the container, which an old kubelet makes again.
     async fn start_again(&self, handle: &Handle) -> Verdict {
-        self.node.remove(&self.node.container(&handle.id).await.id).await;
+        if matches!(self.node, Node::Cri(_)) {
+            return Err(NotApplicable("its kubelet starts no container a second time"));
+        }
+        let container = self.node.container(&handle.id).await;
+        assert!(!container.ended, "it runs there");
+        self.node.remove(&container.id).await;
         Ok(())
     }
 

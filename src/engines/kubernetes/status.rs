@@ -331,10 +331,23 @@ fn failure_of_pod(pod: &Pod) -> LaunchFailure {
         };
     }
     let never = Timestamp::from_micros(i64::MAX);
-    disturbance(pod, never).unwrap_or_else(|| {
-        let message = pod.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
-        LaunchFailure::Evicted(format!("{}: {message}", reason(pod)))
-    })
+    if let Some(failure) = disturbance(pod, never) {
+        return failure;
+    }
+    if let Some(vanished) = vanished(pod) {
+        return LaunchFailure::Lost(vanished.message.clone().unwrap_or_default());
+    }
+    let message = pod.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
+    LaunchFailure::Evicted(format!("{}: {message}", reason(pod)))
+}
+
+/// What a kubelet makes up for a container that it knew and does not find any more: at first only as what came before.
+fn vanished(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let status = container(pod)?;
+    let states = [status.state.as_ref(), status.last_state.as_ref()].into_iter().flatten();
+    states
+        .filter_map(|state| state.terminated.as_ref())
+        .find(|ended| ended.reason.as_deref() == Some("ContainerStatusUnknown"))
 }
 
 #[cfg(test)]
