@@ -168,10 +168,11 @@ async fn pod_deleted_behind_our_back() {
         let jobs: kube::Api<Job> = kube::Api::namespaced(client, "haulier");
         let job = jobs.get(&handle.id).await.unwrap();
         if job.spec.is_some_and(|spec| spec.pod_replacement_policy.is_some()) {
-            eventually("the job has given up", || async {
+            eventually("the job is over", || async {
                 let status = jobs.get(&handle.id).await.unwrap().status;
                 let conditions = status.and_then(|status| status.conditions).unwrap_or_default();
-                conditions.iter().any(|it| it.type_ == "Failed" && it.status == "True").then_some(())
+                let over = |kind: &str| kind == "Complete" || kind == "Failed";
+                conditions.iter().any(|it| over(&it.type_) && it.status == "True").then_some(())
             })
             .await;
             assert_eq!(subject.observe(&handle).await.execution, Some(first));

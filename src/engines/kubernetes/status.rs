@@ -273,17 +273,22 @@ fn exit_of(pod: &Pod, terminated: &ContainerStateTerminated) -> Exit {
     if never_ran.is_some() {
         return Exit { failure: never_ran, finished_at: Some(moment(finished)), ..Exit::default() };
     }
-    let failure = match reason {
-        "ContainerStatusUnknown" => Some(LaunchFailure::Lost(message)),
-        _ => disturbance(pod, moment(finished)),
-    };
+    let (started, finished) = (moment(started), moment(finished));
+    let failure = disturbance(pod, finished);
+    // Whoever looked after it was not there when it ended: its node lost power, or somebody removed it.
+    if matches!(reason, "Unknown" | "ContainerStatusUnknown") {
+        let lost =
+            || LaunchFailure::Lost(format!("its node does not know how it has ended {message}").trim().to_owned());
+        let failure = Some(failure.unwrap_or_else(lost));
+        return Exit { failure, started_at: Some(started), finished_at: Some(finished), ..Exit::default() };
+    }
     Exit {
         code: Some(terminated.exit_code),
         // Also said when only a child was killed, which the script may have coped with.
         out_of_memory: reason == "OOMKilled" && terminated.exit_code != 0,
         failure,
-        started_at: Some(moment(started)),
-        finished_at: Some(moment(finished)),
+        started_at: Some(started),
+        finished_at: Some(finished),
     }
 }
 

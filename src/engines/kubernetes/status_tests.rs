@@ -168,6 +168,18 @@ fn a_container_that_has_vanished_is_lost() {
     }
 }
 
+/// As containerd tells it of what ran when its node lost power: with a code that no script gave.
+#[test]
+fn an_end_that_no_runtime_saw_is_not_the_scripts() {
+    let mut of = recorded("exit_139");
+    of["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 255.into();
+    assert_eq!(exit(of.clone()).code, Some(255));
+    of["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = "Unknown".into();
+    let exit = exit(of);
+    assert!(matches!(&exit.failure, Some(LaunchFailure::Lost(_))), "{exit:?}");
+    assert_eq!(exit.code, None);
+}
+
 #[test]
 fn disturbances_are_told_apart() {
     let with = |reason: &str, condition: Option<&str>| {
