@@ -131,6 +131,8 @@ impl Task {
     /// Whether all of it was read.
     async fn follow(&self, writer: &RunLogWriter) -> bool {
         let mut tries_after_end = 0;
+        // Some of it is gone for good.
+        let mut lost = false;
         loop {
             let was_ended = self.with.shared.stage.get() >= Stage::Ended;
             tries_after_end += u32::from(was_ended);
@@ -138,9 +140,10 @@ impl Task {
             let written = collected.unwritten.is_none();
             match collected.end {
                 CollectEnd::Stopped => return false,
-                CollectEnd::Complete if written => return true,
+                CollectEnd::Complete if written => return !lost,
                 CollectEnd::Complete | CollectEnd::TooEarly => {}
                 CollectEnd::Broken(error) => {
+                    lost |= error.is_permanent();
                     tracing::debug!(error = &error as &dyn std::error::Error, "the output broke off; it is read again");
                 }
             }

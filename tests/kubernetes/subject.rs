@@ -1,17 +1,13 @@
 //! The real cluster, as the contract wants it.
 
-use std::{collections::HashMap, env, sync::Arc};
+use std::{env, sync::Arc};
 
 use async_trait::async_trait;
-use bollard::{
-    Docker,
-    query_parameters::{ListContainersOptions, RemoveContainerOptions},
-};
 use haulier::{
     domain::InstallationId,
     engines::{
         Engine, Handle,
-        contract::{Faults, Subject, Verdict},
+        contract::{Faults, NotApplicable, Subject, Verdict},
         kubernetes::{KubernetesConfig, KubernetesEngine},
     },
 };
@@ -21,12 +17,17 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-/// The cluster that `HAULIER_TEST_KUBECONFIG` names. `docker`: the engine that its node runs containers on, whose images
-/// and registries are its own too.
+#[path = "node.rs"]
+pub mod node;
+
+use node::Node;
+
+/// The cluster that `HAULIER_TEST_KUBECONFIG` names. `docker`: an engine on its node's machine, whose images and
+/// registries are the node's too.
 pub fn subject(docker: Subject) -> Result<Subject, String> {
     let kubeconfig = env::var("HAULIER_TEST_KUBECONFIG")
         .map_err(|_| "there is no Kubernetes: set HAULIER_TEST_KUBECONFIG to a kubeconfig".to_owned())?;
-    let host = env::var("HAULIER_TEST_DOCKER_HOST").map_err(|_| "HAULIER_TEST_DOCKER_HOST is not set".to_owned())?;
+    let node = Node::connect()?;
     let config = KubernetesConfig { kubeconfig: Some(kubeconfig.clone().into()), ..KubernetesConfig::default() };
     let engine = |owner| -> Arc<dyn Engine> {
         Arc::new(KubernetesEngine::connect("kubernetes", owner, config.clone()).expect("the kubeconfig is right"))
@@ -41,8 +42,8 @@ pub fn subject(docker: Subject) -> Result<Subject, String> {
         stranger: engine(stranger_id),
         many: 30,
         // A busy kubelet of 1.20 removes a deleted pod's container before it has read its exit code.
-        may_lose_ends: true,
-        faults: Arc::new(KubernetesFaults { kubeconfig, docker: host }),
+        may_lose_ends: matches!(node, Node::Docker(_)),
+        faults: Arc::new(KubernetesFaults { kubeconfig, node }),
         ..docker
     })
 }
@@ -50,23 +51,19 @@ pub fn subject(docker: Subject) -> Result<Subject, String> {
 /// What somebody may do who has our rights in the cluster, or is root on its node.
 struct KubernetesFaults {
     kubeconfig: String,
-    docker: String,
+    node: Node,
 }
 
 #[async_trait]
 impl Faults for KubernetesFaults {
-    /// Removes the container, which the kubelet makes again.
+    /// Removes the container, which an old kubelet makes again.
     async fn start_again(&self, handle: &Handle) -> Verdict {
-        let daemon = Docker::connect_with_host(&self.docker).expect("the address is right");
-        let labels = ["io.kubernetes.container.name=job".to_owned()];
-        let filters = HashMap::from([("label".to_owned(), labels.to_vec())]);
-        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let containers = daemon.list_containers(Some(options)).await.expect("a list");
-        let pod = |labels: &HashMap<String, String>| labels["io.kubernetes.pod.name"].starts_with(&handle.id);
-        let ours = containers.into_iter().find(|it| it.labels.as_ref().is_some_and(pod)).expect("it runs there");
-        let options = RemoveContainerOptions { force: true, v: true, link: false };
-        let id = ours.id.expect("it has an id");
-        daemon.remove_container(&id, Some(options)).await.expect("it can be removed");
+        if matches!(self.node, Node::Cri(_)) {
+            return Err(NotApplicable("its kubelet starts no container a second time"));
+        }
+        let container = self.node.container(&handle.id).await;
+        assert!(!container.ended, "it runs there");
+        self.node.remove(&container.id).await;
         Ok(())
     }
 

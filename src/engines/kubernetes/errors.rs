@@ -37,7 +37,11 @@ pub(super) fn classify(operation: &'static str, error: Error) -> EngineError {
     let (kind, persistence, advice) = match status(&error) {
         Some(401) => (Kind::Unauthorized, Persistence::Temporary, ": renew the credentials"),
         Some(403) if text.contains("exceeded quota") => (Kind::NoCapacity, Persistence::Temporary, ""),
-        Some(403) => (Kind::Unauthorized, Persistence::Permanent, ": give the service account the role of rbac.yaml"),
+        Some(403) if text.contains(" cannot ") => {
+            (Kind::Unauthorized, Persistence::Permanent, ": give the service account the role of rbac.yaml")
+        }
+        // A policy of the cluster's does not want it.
+        Some(403) => (Kind::Rejected, Persistence::Permanent, ""),
         Some(404) if text.contains("namespaces") => (Kind::Rejected, Persistence::Permanent, ": make the namespace"),
         // The list went on for longer than the server remembers; the next one begins anew.
         Some(404 | 409 | 410 | 429) => (Kind::Internal, Persistence::Temporary, ""),
@@ -90,13 +94,36 @@ pub(super) fn is_missing_command(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
+
+    #[test]
+    fn want_of_rights_is_told_from_a_policy_of_the_clusters() {
+        let refused = |text: &str| {
+            let error = Error::Api(Box::new(Status::failure(text, "Forbidden").with_code(403)));
+            let error = classify("create the job", error);
+            (error.kind, error.persistence)
+        };
+        let rights = "jobs.batch is forbidden: User \"a\" cannot create resource \"jobs\" in API group \"batch\"";
+        assert_eq!(refused(rights), (Kind::Unauthorized, Persistence::Permanent));
+        let policy = "jobs.batch \"r\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        assert_eq!(refused(policy), (Kind::Rejected, Persistence::Permanent));
+        let quota = "jobs.batch \"r\" is forbidden: exceeded quota: q";
+        assert_eq!(refused(quota), (Kind::NoCapacity, Persistence::Temporary));
+    }
 
     #[test]
     fn pull_failures_are_told_apart() {
         for (text, expected) in [
             ("manifest for r/x:1 not found: manifest unknown: manifest unknown", Some(Kind::ImageNotFound)),
             ("failed to resolve reference \"r/x:1\": r/x:1: not found", Some(Kind::ImageNotFound)),
+            (
+                "failed to resolve image: pull access denied, repository does not exist or may require authorization: \
+                 authorization failed: no basic auth credentials",
+                Some(Kind::ImageUnauthorized),
+            ),
+            ("Head \"https://r/v2/x/manifests/1\": dial tcp: lookup r on 192.0.2.1:53: no such host", None),
             ("Get \"http://r/v2/x/manifests/1\": no basic auth credentials", Some(Kind::ImageUnauthorized)),
             (
                 "pull access denied for x, repository does not exist or may require 'docker login'",

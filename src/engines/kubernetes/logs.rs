@@ -1,7 +1,9 @@
 //! A pod's output, followed to its end.
 //!
 //! A log that is followed stalls when it is rotated, and ends when its kubelet is restarted. So it is opened again
-//! after a silence, at the second of the last entry; entries of that second that were read already are skipped.
+//! after a silence, at the second of the last entry; entries of that second that were read already are skipped. A node
+//! gives out only the latest of the files that it has rotated: what does not go on where the reading stopped has lost
+//! something in between, and says so.
 //!
 //! stdout and stderr come merged, in the order in which they were written.
 
@@ -10,16 +12,17 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use futures::{AsyncRead, AsyncReadExt, StreamExt, stream};
 use k8s_openapi::{api::core::v1::Pod, jiff};
 use kube::api::LogParams;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     client::{Client, bounded, is},
     entries::{Entries, Entry},
+    position::{Position, Sight},
     render::CONTAINER,
     status::{Look, is_released, look},
 };
 use crate::{
-    domain::{AttemptId, Clock, SystemClock, Timestamp},
+    domain::{AttemptId, Clock, SystemClock},
     engines::{EngineError, EngineErrorKind, LogFrame, LogSource, LogStream, Persistence, WorkloadPhase},
 };
 
@@ -31,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest time for the next piece of what is there already.
 const READ: Duration = Duration::from_secs(15);
+/// What a busy container runtime may still have to write when a container's end is told.
+const TAIL: Duration = Duration::from_millis(250);
 
 type Source = std::pin::Pin<Box<dyn AsyncRead + Send>>;
 
@@ -44,7 +49,7 @@ pub(super) fn follow(client: Arc<Client>, attempt: AttemptId) -> LogStream {
         ready: VecDeque::new(),
         read: Position::default(),
         patience: SILENCE,
-        draining: false,
+        drain: None,
     };
     stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -57,38 +62,6 @@ pub(super) fn follow(client: Arc<Client>, attempt: AttemptId) -> LogStream {
     .boxed()
 }
 
-/// How far a log was read.
-#[derive(Debug, Clone, Copy, Default)]
-struct Position {
-    /// The latest second in which something was written.
-    second: Option<i64>,
-    /// How many entries of it were read.
-    entries: usize,
-    /// How many of those come again after the log was opened again.
-    to_skip: usize,
-}
-
-impl Position {
-    /// Whether the entry of this time is a new one.
-    fn is_new(&mut self, time: Timestamp) -> bool {
-        let second = time.as_micros().div_euclid(1_000_000);
-        if self.second == Some(second) && self.to_skip > 0 {
-            self.to_skip -= 1;
-            return false;
-        }
-        match self.second {
-            Some(latest) if second < latest => {}
-            Some(latest) if second == latest => self.entries += 1,
-            _ => *self = Self { second: Some(second), entries: 1, to_skip: 0 },
-        }
-        true
-    }
-
-    fn open_again(&mut self) {
-        self.to_skip = self.entries;
-    }
-}
-
 struct Reader {
     client: Arc<Client>,
     attempt: AttemptId,
@@ -99,7 +72,16 @@ struct Reader {
     read: Position,
     patience: Duration,
     /// Whether the container has ended, and its output is read to the end, no longer followed.
-    draining: bool,
+    drain: Option<Drain>,
+}
+
+/// The reading of what an ended container has left.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    /// When its end was seen.
+    since: Instant,
+    /// When the present reading began.
+    opened: Instant,
 }
 
 /// What opening a log came to.
@@ -128,21 +110,28 @@ impl Reader {
                 }
                 continue;
             };
-            let patience = if self.draining { READ } else { self.patience };
-            match timeout(patience, source.read(&mut buffer)).await {
-                Ok(Ok(0)) if self.draining => {
+            let patience = if self.drain.is_some() { READ } else { self.patience };
+            match (timeout(patience, source.read(&mut buffer)).await, self.drain) {
+                (Ok(Ok(0)), Some(Drain { since, opened })) => {
                     self.take(true)?;
-                    return Ok(self.ready.pop_front());
+                    if self.read.is_gone() {
+                        return Err(rotated());
+                    }
+                    if opened >= since + TAIL {
+                        return Ok(self.ready.pop_front());
+                    }
+                    sleep_until(since + TAIL).await;
+                    self.open_again().await?;
                 }
-                Ok(Ok(0)) => self.open_again().await?,
-                Ok(Ok(length)) => {
+                (Ok(Ok(0)), None) => self.open_again().await?,
+                (Ok(Ok(length)), _) => {
                     self.patience = SILENCE;
                     self.entries.push(&buffer[..length]);
                     self.take(false)?;
                 }
-                Ok(Err(error)) => return Err(broken(error.to_string())),
-                Err(_) if self.draining => return Err(broken("it stopped in the middle".to_owned())),
-                Err(_) => {
+                (Ok(Err(error)), _) => return Err(broken(error.to_string())),
+                (Err(_), Some(_)) => return Err(broken("it stopped in the middle".to_owned())),
+                (Err(_), None) => {
                     self.patience = (self.patience * 2).min(LONGEST_SILENCE);
                     self.open_again().await?;
                 }
@@ -154,10 +143,11 @@ impl Reader {
     fn take(&mut self, ended: bool) -> Result<(), EngineError> {
         while let Some(entry) = self.entries.next(ended) {
             match entry {
-                Entry::Output(time, bytes) if self.read.is_new(time) => {
-                    self.ready.push_back(LogFrame { time, source: LogSource::Stdout, bytes });
-                }
-                Entry::Output(..) => {}
+                Entry::Output(time, bytes) => match self.read.see(time) {
+                    Sight::New => self.ready.push_back(LogFrame { time, source: LogSource::Stdout, bytes }),
+                    Sight::Known => {}
+                    Sight::BehindGap => return Err(rotated()),
+                },
                 // The container was taken away while it was read.
                 Entry::Complaint(_) if !ended => return Ok(()),
                 Entry::Complaint(text) => return Err(broken(text)),
@@ -169,10 +159,17 @@ impl Reader {
     /// Begins anew behind what was read; what had not come whole comes again.
     async fn open_again(&mut self) -> Result<(), EngineError> {
         let pods = needed_pods(&self.client, self.attempt).await?;
-        self.draining = pods.first().is_none_or(|pod| !is_live(pod));
+        if pods.first().is_none_or(|pod| !is_live(pod)) {
+            self.drain();
+        }
         (self.source, self.entries) = (None, Entries::default());
         self.read.open_again();
         Ok(())
+    }
+
+    fn drain(&mut self) {
+        let now = Instant::now();
+        self.drain = Some(Drain { since: self.drain.map_or(now, |drain| drain.since), opened: now });
     }
 
     async fn open(&mut self) -> Result<Opened, EngineError> {
@@ -185,7 +182,7 @@ impl Reader {
             Look::Is(WorkloadPhase::Running(_)) => true,
             Look::Is(WorkloadPhase::Exited(exit)) if exit.started_at.is_none() => return Ok(Opened::Gone),
             Look::Is(WorkloadPhase::Exited(_)) => {
-                self.draining = true;
+                self.drain();
                 true
             }
             _ => false,
@@ -196,9 +193,9 @@ impl Reader {
         let api = self.client.api::<Pod>().await?;
         let parameters = LogParams {
             container: Some(CONTAINER.to_owned()),
-            follow: !self.draining,
+            follow: self.drain.is_none(),
             timestamps: true,
-            since_time: self.read.second.and_then(|second| jiff::Timestamp::from_second(second).ok()),
+            since_time: self.read.second().and_then(|second| jiff::Timestamp::from_second(second).ok()),
             ..LogParams::default()
         };
         let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -206,7 +203,7 @@ impl Reader {
             Ok(source) => Ok(Opened::Source(Box::pin(source))),
             Err(error) if is(&error, &[404]) => Ok(Opened::Gone),
             // Between its start and the kubelet's knowledge of it.
-            Err(error) if is(&error, &[400]) && !self.draining => Ok(Opened::NotYet),
+            Err(error) if is(&error, &[400]) && self.drain.is_none() => Ok(Opened::NotYet),
             Err(mut error) => {
                 error.persistence = Persistence::Temporary;
                 Err(error)
@@ -229,21 +226,9 @@ fn broken(text: String) -> EngineError {
     EngineError::new(EngineErrorKind::Internal, Persistence::Temporary, "read the pod's log", text)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_comes_again_is_skipped() {
-        let at = |seconds: i64, part: i64| Timestamp::from_micros(seconds * 1_000_000 + part);
-        let mut position = Position::default();
-        assert!([at(5, 1), at(6, 1), at(6, 2), at(5, 9)].into_iter().all(|time| position.is_new(time)));
-        position.open_again();
-        assert!(!position.is_new(at(6, 1)));
-        assert!(!position.is_new(at(6, 2)));
-        assert!(position.is_new(at(6, 3)));
-        position.open_again();
-        let new: Vec<_> = [at(6, 1), at(6, 2), at(6, 3), at(6, 4), at(7, 0)].map(|time| position.is_new(time)).to_vec();
-        assert_eq!(new, [false, false, false, true, true]);
-    }
+/// No further reading brings it back.
+fn rotated() -> EngineError {
+    let text =
+        "the node has rotated some of it away before it was read: let its kubelet keep more (containerLogMaxSize)";
+    EngineError::new(EngineErrorKind::Internal, Persistence::Permanent, "read the pod's log", text)
 }

@@ -11,6 +11,7 @@ mod entries;
 mod errors;
 mod logs;
 mod observe;
+mod position;
 mod render;
 mod status;
 mod stop;

@@ -273,17 +273,22 @@ fn exit_of(pod: &Pod, terminated: &ContainerStateTerminated) -> Exit {
     if never_ran.is_some() {
         return Exit { failure: never_ran, finished_at: Some(moment(finished)), ..Exit::default() };
     }
-    let failure = match reason {
-        "ContainerStatusUnknown" => Some(LaunchFailure::Lost(message)),
-        _ => disturbance(pod, moment(finished)),
-    };
+    let (started, finished) = (moment(started), moment(finished));
+    let failure = disturbance(pod, finished);
+    // Whoever looked after it was not there when it ended: its node lost power, or somebody removed it.
+    if matches!(reason, "Unknown" | "ContainerStatusUnknown") {
+        let lost =
+            || LaunchFailure::Lost(format!("its node does not know how it has ended {message}").trim().to_owned());
+        let failure = Some(failure.unwrap_or_else(lost));
+        return Exit { failure, started_at: Some(started), finished_at: Some(finished), ..Exit::default() };
+    }
     Exit {
         code: Some(terminated.exit_code),
         // Also said when only a child was killed, which the script may have coped with.
         out_of_memory: reason == "OOMKilled" && terminated.exit_code != 0,
         failure,
-        started_at: Some(moment(started)),
-        finished_at: Some(moment(finished)),
+        started_at: Some(started),
+        finished_at: Some(finished),
     }
 }
 
@@ -331,10 +336,23 @@ fn failure_of_pod(pod: &Pod) -> LaunchFailure {
         };
     }
     let never = Timestamp::from_micros(i64::MAX);
-    disturbance(pod, never).unwrap_or_else(|| {
-        let message = pod.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
-        LaunchFailure::Evicted(format!("{}: {message}", reason(pod)))
-    })
+    if let Some(failure) = disturbance(pod, never) {
+        return failure;
+    }
+    if let Some(vanished) = vanished(pod) {
+        return LaunchFailure::Lost(vanished.message.clone().unwrap_or_default());
+    }
+    let message = pod.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
+    LaunchFailure::Evicted(format!("{}: {message}", reason(pod)))
+}
+
+/// What a kubelet makes up for a container that it knew and does not find any more: at first only as what came before.
+fn vanished(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let status = container(pod)?;
+    let states = [status.state.as_ref(), status.last_state.as_ref()].into_iter().flatten();
+    states
+        .filter_map(|state| state.terminated.as_ref())
+        .find(|ended| ended.reason.as_deref() == Some("ContainerStatusUnknown"))
 }
 
 #[cfg(test)]

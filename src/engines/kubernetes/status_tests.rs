@@ -148,6 +148,38 @@ fn an_end_that_the_node_has_lost_is_told_as_such() {
     assert!(matches!(stopped("Pending"), LaunchFailure::NeverStarted(_)));
 }
 
+/// As a kubelet of 1.36 tells it, one after the other, of a container that it does not find any more.
+#[test]
+fn a_container_that_has_vanished_is_lost() {
+    let vanished = json!({"terminated": {
+        "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+        "message": "The container could not be located when the pod was terminated",
+    }});
+    let with = |state: &Value, last: &Value| {
+        let mut of = recorded("exit_0");
+        of["status"]["phase"] = "Failed".into();
+        of["status"]["containerStatuses"][0]["state"] = state.clone();
+        of["status"]["containerStatuses"][0]["lastState"] = last.clone();
+        exit(of)
+    };
+    for exit in [with(&json!({"waiting": {"reason": "ContainerCreating"}}), &vanished), with(&vanished, &vanished)] {
+        assert!(matches!(&exit.failure, Some(LaunchFailure::Lost(text)) if text.contains("located")), "{exit:?}");
+        assert_eq!(exit.code, None);
+    }
+}
+
+/// As containerd tells it of what ran when its node lost power: with a code that no script gave.
+#[test]
+fn an_end_that_no_runtime_saw_is_not_the_scripts() {
+    let mut of = recorded("exit_139");
+    of["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 255.into();
+    assert_eq!(exit(of.clone()).code, Some(255));
+    of["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = "Unknown".into();
+    let exit = exit(of);
+    assert!(matches!(&exit.failure, Some(LaunchFailure::Lost(_))), "{exit:?}");
+    assert_eq!(exit.code, None);
+}
+
 #[test]
 fn disturbances_are_told_apart() {
     let with = |reason: &str, condition: Option<&str>| {
