@@ -1,21 +1,15 @@
 # shellcheck shell=bash
 # What the suites in Python have in common; they source it. Tools and virtual environments are installed where they are
 # kept (~/.cache/haulier-test), and made anew when what they are made of has changed.
-cache=${HAULIER_TEST_CACHE:-$HOME/.cache/haulier-test}
+# shellcheck source=tests/support/common
+. "$(dirname "${BASH_SOURCE[0]}")/common"
+
 environments=$cache/python
 uv_version=0.13.8
 uv=$environments/uv-$uv_version/bin/uv
 export UV_PYTHON_DOWNLOADS=never PYTHONDONTWRITEBYTECODE=1
 
 mkdir -p "$environments"
-
-say() { printf '%s: %s\n' "$(basename "$PWD")" "$*" >&2; }
-
-# packages NAME...: installs Debian's packages.
-packages() {
-    say "installing $*"
-    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@"; } >&2
-}
 
 # alone COMMAND...: runs it while no other suite installs anything.
 alone() {
@@ -29,10 +23,9 @@ alone() {
 install_uv() {
     [ ! -x "$uv" ] || return 0
     say "installing uv"
-    if ! python3 -m venv "$environments/uv-$uv_version" >/dev/null 2>&1; then
-        packages python3-venv
-        python3 -m venv --clear "$environments/uv-$uv_version"
-    fi
+    # Debian keeps what makes virtual environments in a package of its own.
+    python3 -c 'import ensurepip' 2>/dev/null || packages python3-venv
+    python3 -m venv --clear "$environments/uv-$uv_version"
     "$environments/uv-$uv_version/bin/pip" install -q --disable-pip-version-check "uv==$uv_version"
 }
 
