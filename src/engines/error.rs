@@ -27,6 +27,8 @@ pub enum EngineErrorKind {
     NoCapacity,
     /// The engine cannot do what is asked of it.
     Unsupported,
+    /// Some of the output is gone for good. Reading it again gives the rest.
+    OutputLost,
     /// The engine failed inside.
     Internal,
 }

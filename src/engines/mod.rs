@@ -93,7 +93,8 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     async fn remove(&self, handle: &Handle) -> Result<(), EngineError>;
 
     /// The workload's output from its first byte, followed until it ends. The stream's end says nothing about the
-    /// workload's state, and an error may be answered by calling again: the frames come again from the first.
+    /// workload's state, and an error may be answered by calling again: the frames come again from the first
+    /// that is still there. [`EngineErrorKind::OutputLost`] comes before the first frame behind a gap.
     fn logs(&self, handle: &Handle) -> LogStream;
 
     /// Whether the engine answers, and as what.

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     domain::{Attempt, LogSummary, Reports},
-    engines::{Engine, Handle},
+    engines::{Engine, EngineErrorKind, Handle},
     logs::{Collect, CollectEnd, Collecting, LogStore, Redactor, RunLogWriter, Stage, Told, collect},
 };
 
@@ -143,7 +143,7 @@ impl Task {
                 CollectEnd::Complete if written => return !lost,
                 CollectEnd::Complete | CollectEnd::TooEarly => {}
                 CollectEnd::Broken(error) => {
-                    lost |= error.is_permanent();
+                    lost |= error.kind == EngineErrorKind::OutputLost;
                     tracing::debug!(error = &error as &dyn std::error::Error, "the output broke off; it is read again");
                 }
             }

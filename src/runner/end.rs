@@ -57,6 +57,7 @@ const fn of_kind(kind: EngineErrorKind) -> ErrorCode {
         | EngineErrorKind::Conflict
         | EngineErrorKind::Unauthorized
         | EngineErrorKind::Unsupported
+        | EngineErrorKind::OutputLost
         | EngineErrorKind::Internal => ErrorCode::EngineRejected,
     }
 }

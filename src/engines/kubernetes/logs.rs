@@ -230,5 +230,5 @@ fn broken(text: String) -> EngineError {
 fn rotated() -> EngineError {
     let text =
         "the node has rotated some of it away before it was read: let its kubelet keep more (containerLogMaxSize)";
-    EngineError::new(EngineErrorKind::Internal, Persistence::Permanent, "read the pod's log", text)
+    EngineError::new(EngineErrorKind::OutputLost, Persistence::Permanent, "read the pod's log", text)
 }
