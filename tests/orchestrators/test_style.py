@@ -43,8 +43,16 @@ def mypy(package: str, *arguments: str | Path) -> None:
 def test_the_types_of_the_client_and_the_tests() -> None:
     here = REPOSITORY / "tests" / "orchestrators"
     # The pipeline's types are checked where its packages are: in tests/python.
-    checked = ("src", "scripts", here / "support", *here.glob("*.py"), *SHARED.glob("*.py"))
-    mypy("sdk/python", "--exclude", "/pipeline/", *checked)
+    mypy(
+        "sdk/python",
+        "--exclude",
+        "/pipeline/",
+        "src",
+        "scripts",
+        here / "support",
+        *here.glob("*.py"),
+        *SHARED.glob("*.py"),
+    )
 
 
 @pytest.mark.parametrize(

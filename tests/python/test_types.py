@@ -9,6 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "sdk" / "python"
+SHARED = HERE.parent / "support" / "python"
 
 
 def test_types() -> None:
@@ -18,7 +19,7 @@ def test_types() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", os.devnull, "src", *map(str, paths)],
         cwd=PACKAGE,
-        env={**os.environ, "MYPYPATH": str(PACKAGE / "src")},
+        env={**os.environ, "MYPYPATH": os.pathsep.join([str(PACKAGE / "src"), str(SHARED)])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
