@@ -26,6 +26,9 @@ mod embedded_engine;
 mod gate;
 #[path = "kubernetes/subject.rs"]
 mod kubernetes_subject;
+mod subject;
+
+use subject::{subject, variable};
 
 engine_contract!(docker_contract, docker);
 engine_contract!(podman_contract, podman);
@@ -37,10 +40,6 @@ engine_contract!(embedded_contract, embedded);
 engine_contract!(embedded_rootless_contract, embedded_rootless, crate::embedded_engine::run_by_an_ordinary_user);
 engine_contract!(simulated_contract, simulated);
 engine_contract!(kubernetes_contract, kubernetes);
-
-fn variable(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|_| format!("{name} is not set: eval \"$(tests/support/infra)\""))
-}
 
 async fn docker() -> Result<Subject, String> {
     daemon("docker", "HAULIER_TEST_DOCKER_HOST", false).await
@@ -69,43 +68,6 @@ async fn daemon(name: &'static str, host: &str, podman: bool) -> Result<Subject,
     };
     subject(name, slow_image, Arc::new(DockerFaults { gate, host }), |owner| {
         Arc::new(DockerEngine::connect(name, owner, config.clone()).expect("the address is right"))
-    })
-}
-
-/// A subject that pulls from the test registries and runs shells.
-fn subject(
-    name: &'static str,
-    slow_image: SlowImage,
-    faults: Arc<dyn Faults>,
-    engine: impl Fn(InstallationId) -> Arc<dyn Engine>,
-) -> Result<Subject, String> {
-    let registry = variable("HAULIER_TEST_REGISTRY")?;
-    let server = variable("HAULIER_TEST_REGISTRY_AUTH")?;
-    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
-    Ok(Subject {
-        name,
-        owner,
-        engine: engine(owner),
-        other: engine(owner),
-        stranger_id,
-        stranger: engine(stranger_id),
-        image: variable("HAULIER_TEST_IMAGE")?,
-        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
-        // Nothing listens on the discard port's neighbour.
-        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
-        private: Some((
-            format!("{server}/haulier-test/busybox:1"),
-            Credentials {
-                server,
-                username: variable("HAULIER_TEST_REGISTRY_USER")?,
-                password: variable("HAULIER_TEST_REGISTRY_PASSWORD")?.into(),
-            },
-        )),
-        slow_image,
-        dialect: Dialect::Shell,
-        many: 30,
-        may_lose_ends: false,
-        faults,
     })
 }
 

@@ -1,47 +1,26 @@
 //! A daemon that dies and comes back.
 
 mod dockerd;
+mod subject;
 
 use std::sync::Arc;
 
 use dockerd::Daemon;
-use haulier::{
-    domain::InstallationId,
-    engines::{
-        Engine, LaunchFailure, LaunchProgress, Persistence, WorkloadPhase,
-        contract::{Dialect, NoFaults, Skipped, SlowImage, Step, Subject, eventually, run_case},
-        docker::{DockerConfig, DockerEngine},
-        swarm::{SwarmConfig, SwarmEngine},
-    },
+use haulier::engines::{
+    Engine, LaunchFailure, LaunchProgress, Persistence, WorkloadPhase,
+    contract::{NoFaults, Skipped, SlowImage, Step, Subject, eventually, run_case},
+    docker::{DockerConfig, DockerEngine},
+    swarm::{SwarmConfig, SwarmEngine},
 };
 
-async fn subject(daemon: &Daemon) -> Result<Subject, String> {
-    let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
-    let (image, theirs) = (variable("HAULIER_TEST_IMAGE")?, variable("HAULIER_TEST_DOCKER_HOST")?);
-    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
+async fn docker_of(daemon: &Daemon) -> Result<Subject, String> {
     let config = DockerConfig { host: Some(daemon.host()), ..DockerConfig::default() };
-    let engine = |owner| -> Arc<dyn Engine> {
+    let slow_image = SlowImage::None(Skipped("this daemon is in a network of its own"));
+    let subject = subject::subject("a dockerd of its own", slow_image, Arc::new(NoFaults), |owner| {
         Arc::new(DockerEngine::connect("own", owner, config.clone()).expect("the address is right"))
-    };
-    let subject = Subject {
-        name: "a dockerd of its own",
-        owner,
-        engine: engine(owner),
-        other: engine(owner),
-        stranger_id,
-        stranger: engine(stranger_id),
-        image: image.clone(),
-        missing_image: String::new(),
-        unreachable_image: String::new(),
-        private: None,
-        slow_image: SlowImage::None(Skipped("this daemon is in a network of its own")),
-        dialect: Dialect::Shell,
-        many: 30,
-        may_lose_ends: false,
-        faults: Arc::new(NoFaults),
-    };
+    })?;
     daemon.up().await?;
-    daemon.load(&image, &theirs)?;
+    daemon.load(&subject.image, &subject::variable("HAULIER_TEST_DOCKER_HOST")?)?;
     Ok(subject)
 }
 
@@ -52,7 +31,7 @@ async fn a_restart_of_the_daemon_is_not_the_scripts_failure() {
         Ok(daemon) => daemon,
         Err(why) => return haulier::engines::contract::skipped(name, &why),
     };
-    let made = subject(&daemon).await;
+    let made = docker_of(&daemon).await;
     run_case(name, made, |subject| async move {
         let own_failure = subject.run(&subject.spec(&[Step::Exit(3)])).await;
         let spec = subject.spec(&[Step::Print("started"), Step::AwaitTerm(0)]);
@@ -93,7 +72,7 @@ async fn a_restart_of_a_swarms_node_is_not_the_scripts_failure() {
         Ok(daemon) => daemon,
         Err(why) => return haulier::engines::contract::skipped(name, &why),
     };
-    let made = match subject(&daemon).await {
+    let made = match docker_of(&daemon).await {
         Ok(docker) => swarm_of(&daemon, docker),
         Err(why) => Err(why),
     };

@@ -4,22 +4,20 @@
 use std::{env, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use haulier::{
-    domain::InstallationId,
-    engines::{
-        Credentials, LaunchFailure, WorkloadPhase,
-        contract::{self, Dialect, Faults, Skipped, SlowImage, Step, Subject, Verdict, eventually, run_case},
-        simulated::{SimulatedControl, SimulatedEngine},
-    },
+use haulier::engines::{
+    LaunchFailure, WorkloadPhase,
+    contract::{self, Faults, Skipped, SlowImage, Step, Subject, Verdict, eventually, run_case},
+    simulated::{SimulatedControl, SimulatedEngine},
 };
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::api::{DeleteParams, ListParams};
 use tokio::sync::Mutex;
 
 #[path = "kubernetes/subject.rs"]
+mod kubernetes_subject;
 mod subject;
 
-use subject::node::Node;
+use kubernetes_subject::node::Node;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
@@ -76,27 +74,12 @@ impl Faults for ApiServer {
 }
 
 fn subject() -> Result<Subject, String> {
-    let variable = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));
-    let (owner, control) = (InstallationId::generate(), SimulatedControl::default());
-    let nothing = Arc::new(SimulatedEngine::new(owner, control.clone()));
-    let registry = variable("HAULIER_TEST_REGISTRY")?;
-    subject::subject(Subject {
-        name: "docker",
-        owner,
-        engine: nothing.clone(),
-        other: nothing.clone(),
-        stranger_id: owner,
-        stranger: nothing,
-        image: variable("HAULIER_TEST_IMAGE")?,
-        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
-        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
-        private: None::<(String, Credentials)>,
-        slow_image: SlowImage::None(Skipped("no case here is about it")),
-        dialect: Dialect::Shell,
-        many: 30,
-        may_lose_ends: false,
-        faults: Arc::new(contract::NoFaults),
-    })
+    let control = SimulatedControl::default();
+    let slow_image = SlowImage::None(Skipped("no case here is about it"));
+    let docker = subject::subject("docker", slow_image, Arc::new(contract::NoFaults), |owner| {
+        Arc::new(SimulatedEngine::new(owner, control.clone()))
+    })?;
+    kubernetes_subject::subject(docker)
 }
 
 fn both() -> Result<(Cluster, Subject), String> {
@@ -157,7 +140,7 @@ async fn pod_deleted_behind_our_back() {
         let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)])).await;
         subject.running(&handle).await;
         let first = subject.observe(&handle).await.execution.expect("an execution has a name");
-        let client = subject::client(&admin.expect("the administrator's kubeconfig")).await;
+        let client = kubernetes_subject::client(&admin.expect("the administrator's kubeconfig")).await;
         let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), "haulier");
         let ours = ListParams::default().labels(&format!("job-name={}", handle.id));
         for pod in pods.list(&ours).await.unwrap() {

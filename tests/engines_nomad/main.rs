@@ -8,6 +8,8 @@ mod gate;
 mod node;
 mod recorded;
 mod server;
+#[path = "../subject/mod.rs"]
+mod subject;
 mod world;
 
 use std::{env, io::Write, sync::Arc};
@@ -15,22 +17,18 @@ use std::{env, io::Write, sync::Arc};
 use async_trait::async_trait;
 use gate::{Gate, Target};
 use haulier::{
-    domain::InstallationId,
     engine_contract,
     engines::{
-        Credentials, Engine, Handle,
+        Handle,
         contract::{Dialect, Faults, SlowImage, Subject, Verdict},
         nomad::{NomadConfig, NomadEngine},
     },
 };
 use serde_json::Value;
 use server::Server;
+use subject::{subject, variable};
 
 engine_contract!(nomad_contract, nomad);
-
-fn variable(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|_| format!("{name} is not set: eval \"$(tests/support/infra)\""))
-}
 
 async fn nomad() -> Result<Subject, String> {
     let real = env::var("HAULIER_TEST_NOMAD_ADDR").ok();
@@ -55,42 +53,17 @@ async fn nomad() -> Result<Subject, String> {
         log_file_mb: 16,
         ..NomadConfig::default()
     };
-    let engine = |owner| -> Arc<dyn Engine> {
-        Arc::new(NomadEngine::connect("nomad", owner, config.clone()).expect("the settings are right"))
+    let faults = NomadFaults {
+        gate,
+        address,
+        token: env::var("HAULIER_TEST_NOMAD_FAULTS_TOKEN").unwrap_or(token),
+        _server: server,
     };
-    let registry = variable("HAULIER_TEST_REGISTRY")?;
-    let private = variable("HAULIER_TEST_REGISTRY_AUTH")?;
-    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
-    Ok(Subject {
-        name: "nomad",
-        owner,
-        engine: engine(owner),
-        other: engine(owner),
-        stranger_id,
-        stranger: engine(stranger_id),
-        image: variable("HAULIER_TEST_IMAGE")?,
-        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
-        // Nothing listens on the discard port's neighbour.
-        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
-        private: Some((
-            format!("{private}/haulier-test/busybox:1"),
-            Credentials {
-                server: private,
-                username: variable("HAULIER_TEST_REGISTRY_USER")?,
-                password: variable("HAULIER_TEST_REGISTRY_PASSWORD")?.into(),
-            },
-        )),
-        slow_image: SlowImage::Proxied,
-        dialect: if real.is_some() { Dialect::LingeringShell } else { Dialect::Shell },
-        many: 20,
-        may_lose_ends: false,
-        faults: Arc::new(NomadFaults {
-            gate,
-            address,
-            token: env::var("HAULIER_TEST_NOMAD_FAULTS_TOKEN").unwrap_or(token),
-            _server: server,
-        }),
-    })
+    let subject = subject("nomad", SlowImage::Proxied, Arc::new(faults), |owner| {
+        Arc::new(NomadEngine::connect("nomad", owner, config.clone()).expect("the settings are right"))
+    })?;
+    let dialect = if real.is_some() { Dialect::LingeringShell } else { Dialect::Shell };
+    Ok(Subject { dialect, many: 20, ..subject })
 }
 
 /// What anybody may do who has such a token.

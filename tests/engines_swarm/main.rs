@@ -6,64 +6,36 @@ mod dockerd;
 #[path = "../gate/mod.rs"]
 mod gate;
 mod nodes;
+#[path = "../subject/mod.rs"]
+mod subject;
 
-use std::{env, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bollard::{Docker, query_parameters::UpdateServiceOptions};
 use gate::{Gate, Target};
 use haulier::{
-    domain::InstallationId,
     engine_contract,
     engines::{
-        Credentials, Engine, Handle, LaunchFile,
-        contract::{Dialect, Faults, SlowImage, Step, Subject, Verdict, run_case},
+        Handle, LaunchFile,
+        contract::{Faults, SlowImage, Step, Subject, Verdict, run_case},
         swarm::{SwarmConfig, SwarmEngine},
     },
 };
+use subject::{subject, variable};
 
 engine_contract!(swarm_contract, swarm);
-
-fn variable(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|_| format!("{name} is not set: eval \"$(tests/support/infra)\""))
-}
 
 async fn swarm() -> Result<Subject, String> {
     let host = variable("HAULIER_TEST_SWARM_HOST")?;
     let socket = host.strip_prefix("unix://").ok_or("the swarm of the tests has a socket")?;
     let gate = Gate::to(Target::Unix(socket.into())).await;
     let config = SwarmConfig { host: Some(format!("tcp://{}", gate.address)), ..SwarmConfig::default() };
-    let engine = |owner| -> Arc<dyn Engine> {
+    let faults = Arc::new(SwarmFaults { gate, host });
+    let subject = subject("swarm", SlowImage::Proxied, faults, |owner| {
         Arc::new(SwarmEngine::connect("swarm", owner, config.clone()).expect("the address is right"))
-    };
-    let registry = variable("HAULIER_TEST_REGISTRY")?;
-    let server = variable("HAULIER_TEST_REGISTRY_AUTH")?;
-    let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
-    Ok(Subject {
-        name: "swarm",
-        owner,
-        engine: engine(owner),
-        other: engine(owner),
-        stranger_id,
-        stranger: engine(stranger_id),
-        image: variable("HAULIER_TEST_IMAGE")?,
-        missing_image: format!("{registry}/haulier-test/no-such-image:1"),
-        // Nothing listens on the discard port's neighbour.
-        unreachable_image: "127.0.0.1:1/haulier-test/busybox:1".to_owned(),
-        private: Some((
-            format!("{server}/haulier-test/busybox:1"),
-            Credentials {
-                server,
-                username: variable("HAULIER_TEST_REGISTRY_USER")?,
-                password: variable("HAULIER_TEST_REGISTRY_PASSWORD")?.into(),
-            },
-        )),
-        slow_image: SlowImage::Proxied,
-        dialect: Dialect::Shell,
-        many: 20,
-        may_lose_ends: false,
-        faults: Arc::new(SwarmFaults { gate, host }),
-    })
+    })?;
+    Ok(Subject { many: 20, ..subject })
 }
 
 /// What anybody may do who reaches a manager.

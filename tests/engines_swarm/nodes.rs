@@ -2,7 +2,7 @@
 //! die, are drained, and come back.
 
 use std::{
-    env, fs,
+    fs,
     process::{Child, Stdio},
     sync::Arc,
     time::Duration,
@@ -10,16 +10,18 @@ use std::{
 
 use futures::StreamExt;
 use haulier::{
-    domain::{InstallationId, WaitReason},
+    domain::WaitReason,
     engines::{
-        Credentials, Engine, Exit, Handle, LaunchFailure, LaunchFile, LogSource, Persistence, PullPolicy,
-        WorkloadPhase,
-        contract::{Dialect, NoFaults, Skipped, SlowImage, Step, Subject, eventually, run_case, skipped},
+        Credentials, Exit, Handle, LaunchFailure, LaunchFile, LogSource, Persistence, PullPolicy, WorkloadPhase,
+        contract::{NoFaults, Skipped, SlowImage, Step, Subject, eventually, run_case, skipped},
         swarm::{SwarmConfig, SwarmEngine},
     },
 };
 
-use crate::dockerd::Daemon;
+use crate::{
+    dockerd::Daemon,
+    subject::{subject, variable},
+};
 
 const MANAGER: &str = "10.99.0.1";
 const WORKER: &str = "10.99.0.2";
@@ -51,38 +53,20 @@ impl Nodes {
         self.manager.docker(&["swarm", "init", "--advertise-addr", MANAGER])?;
         let token = self.manager.docker(&["swarm", "join-token", "--quiet", "worker"])?;
         self.worker.docker(&["swarm", "join", "--token", &token, &format!("{MANAGER}:2377")])?;
-        let variable = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));
-        let image = variable("HAULIER_TEST_IMAGE")?;
-        for node in [&self.manager, &self.worker] {
-            node.load(&image, &variable("HAULIER_TEST_DOCKER_HOST")?)?;
-        }
         let config = SwarmConfig {
             host: Some(self.manager.host()),
             constraints: vec!["node.role==worker".to_owned()],
             node_lost_seconds: NODE_LOST,
             ..SwarmConfig::default()
         };
-        let engine = |owner| -> Arc<dyn Engine> {
+        let slow_image = SlowImage::None(Skipped("the nodes are in networks of their own"));
+        let subject = subject("a swarm of two nodes", slow_image, Arc::new(NoFaults), |owner| {
             Arc::new(SwarmEngine::connect("two nodes", owner, config.clone()).expect("the address is right"))
-        };
-        let (owner, stranger_id) = (InstallationId::generate(), InstallationId::generate());
-        Ok(Subject {
-            name: "a swarm of two nodes",
-            owner,
-            engine: engine(owner),
-            other: engine(owner),
-            stranger_id,
-            stranger: engine(stranger_id),
-            image,
-            missing_image: String::new(),
-            unreachable_image: String::new(),
-            private: None,
-            slow_image: SlowImage::None(Skipped("the nodes are in networks of their own")),
-            dialect: Dialect::Shell,
-            many: 20,
-            may_lose_ends: false,
-            faults: Arc::new(NoFaults),
-        })
+        })?;
+        for node in [&self.manager, &self.worker] {
+            node.load(&subject.image, &variable("HAULIER_TEST_DOCKER_HOST")?)?;
+        }
+        Ok(subject)
     }
 
     /// The nodes that the service's tasks were given to: a name for each task there ever was.
