@@ -36,20 +36,16 @@ pub(super) fn follow(client: Arc<Client>, container: String) -> LogStream {
         draining: false,
         decoder: Decoder::default(),
     };
-    stream::unfold(Some(first), |reader| async move {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
-            Ok(None) => None,
-            Err(error) => breakdown(error).map(|error| (Err(error), None)),
-        }
+    stream::try_unfold(first, |mut reader| async move {
+        let frame = reader.next().await.or_else(breakdown)?;
+        Ok(frame.map(|frame| (frame, reader)))
     })
     .boxed()
 }
 
-/// What becomes of a reading that went wrong; `None`: the container was removed, and there is nothing more to read, ever.
-pub(super) fn breakdown(error: Error) -> Option<EngineError> {
-    (errors::status(&error) != Some(404)).then(|| classify("read the container's output", error))
+/// What becomes of a reading that went wrong: if the container was removed, there is nothing more to read, ever.
+pub(super) fn breakdown(error: Error) -> Result<Option<LogFrame>, EngineError> {
+    if errors::status(&error) == Some(404) { Ok(None) } else { Err(classify("read the container's output", error)) }
 }
 
 struct Reader {

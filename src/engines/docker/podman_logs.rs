@@ -36,13 +36,9 @@ pub(super) fn follow(client: Arc<Client>, container: String) -> LogStream {
         certain: VecDeque::new(),
         decoder: Decoder::default(),
     };
-    stream::unfold(Some(first), |reader| async move {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
-            Ok(None) => None,
-            Err(error) => breakdown(error).map(|error| (Err(error), None)),
-        }
+    stream::try_unfold(first, |mut reader| async move {
+        let frame = reader.next().await.or_else(breakdown)?;
+        Ok(frame.map(|frame| (frame, reader)))
     })
     .boxed()
 }

@@ -51,15 +51,8 @@ pub(super) fn follow(client: Arc<Client>, attempt: AttemptId) -> LogStream {
         patience: SILENCE,
         drain: None,
     };
-    stream::unfold(Some(reader), |reader| async move {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
+    stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|frame| (frame, reader))) })
+        .boxed()
 }
 
 struct Reader {

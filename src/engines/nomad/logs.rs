@@ -40,15 +40,8 @@ pub(super) fn follow(engine: NomadEngine, handle: Handle) -> LogStream {
         caught_up: false,
         turn: Turn::Look,
     };
-    stream::unfold(Some(reader), |reader| async move {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
+    stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|frame| (frame, reader))) })
+        .boxed()
 }
 
 struct Reader {

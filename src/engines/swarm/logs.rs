@@ -29,13 +29,8 @@ type Frames = BoxStream<'static, Result<LogOutput, Error>>;
 pub(super) fn follow(client: Arc<Client>, cluster: Arc<Cluster>, handle: Handle) -> LogStream {
     let first =
         Reader { client, cluster, handle, max_age: Duration::ZERO, task: None, read: 0, decoder: Decoder::default() };
-    stream::unfold(Some((first, None)), |state| async move {
-        let (mut reader, mut frames) = state?;
-        match reader.next(&mut frames).await {
-            Ok(Some(frame)) => Some((Ok(frame), Some((reader, frames)))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
+    stream::try_unfold((first, None), |(mut reader, mut frames)| async move {
+        Ok(reader.next(&mut frames).await?.map(|frame| (frame, (reader, frames))))
     })
     .boxed()
 }

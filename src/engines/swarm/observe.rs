@@ -2,6 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use bollard::{
+    models::Task,
+    query_parameters::{ListConfigsOptions, ListSecretsOptions},
+};
+
 use super::{
     SwarmEngine,
     read::{Reading, read},
@@ -18,10 +23,6 @@ use crate::{
             output::{beginning, complaint_of_init, first_errors},
         },
     },
-};
-use bollard::{
-    models::Task,
-    query_parameters::{ListConfigsOptions, ListSecretsOptions},
 };
 
 /// How near to each other a task's end and its node's return are when the one is the other's doing.
