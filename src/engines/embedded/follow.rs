@@ -26,15 +26,8 @@ const LONGEST: Duration = Duration::from_millis(500);
 pub(super) fn follow(dir: RunDir, attempt: AttemptId, watch: &Watch) -> LogStream {
     let reader = Reader::new(dir.path());
     let first = Follower { dir, attempt, changes: watch.listen(), reader, frames: VecDeque::new(), ended: false };
-    stream::unfold(Some(first), |follower| async move {
-        let mut follower = follower?;
-        match follower.next().await {
-            Ok(Some(frame)) => Some((Ok(frame), Some(follower))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
+    stream::try_unfold(first, |mut follower| async move { Ok(follower.next().await?.map(|frame| (frame, follower))) })
+        .boxed()
 }
 
 struct Follower {
