@@ -4,6 +4,7 @@
 use std::{env, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bollard::query_parameters::KillContainerOptions;
 use haulier::engines::{
     LaunchFailure, WorkloadPhase,
     contract::{self, Faults, Skipped, SlowImage, Step, Subject, Verdict, eventually, run_case},
@@ -17,7 +18,7 @@ use tokio::sync::Mutex;
 mod kubernetes_subject;
 mod subject;
 
-use kubernetes_subject::node::Node;
+use kubernetes_subject::node::{self, Node};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
@@ -96,6 +97,17 @@ async fn api_server_killed_and_back() {
     contract::run_contract_case("kubernetes", "engine_gone_and_back", subject, case).await;
 }
 
+/// Sends TERM to a container's script, without telling the cluster.
+async fn terminate(node: &Node, id: &str) {
+    match node {
+        Node::Docker(daemon) => {
+            let options = KillContainerOptions { signal: "TERM".to_owned() };
+            daemon.kill_container(id, Some(options)).await.expect("it can be told");
+        }
+        Node::Cri(crictl) => drop(node::call(crictl, &["stop", "--timeout", "60", id]).await),
+    }
+}
+
 /// What ends while the node's kubelet is down has its true end when that is back, and its output.
 #[tokio::test(flavor = "multi_thread")]
 async fn kubelet_down_while_the_script_ends() {
@@ -106,12 +118,15 @@ async fn kubelet_down_while_the_script_ends() {
     };
     run_case("kubelet_down_while_the_script_ends", subject, |subject| async move {
         let cluster = cluster.expect("a subject comes with its cluster");
-        let steps = [Step::Print("begun"), Step::Sleep(4000), Step::Print("late"), Step::Exit(4)];
+        let on_term = Step::Shell("trap 'echo late; exit 4' TERM");
+        let steps = [on_term, Step::Print("begun"), Step::Shell("while :; do sleep 0.05; done")];
         let handle = subject.launch(&subject.spec(&steps)).await;
         subject.running(&handle).await;
+        subject.begun(&handle).await;
         let execution = subject.observe(&handle).await.execution;
         cluster.kubelet("stop");
         let node = Node::connect().expect("a subject comes with its node");
+        terminate(&node, &node.container(&handle.id).await.id).await;
         eventually("the container has ended", || async { node.container(&handle.id).await.ended.then_some(()) }).await;
         // Nobody has told the cluster.
         assert!(matches!(subject.observe(&handle).await.phase, WorkloadPhase::Running(_)));
@@ -187,6 +202,7 @@ async fn stopped_while_the_kubelet_is_down() {
         let cluster = cluster.expect("a subject comes with its cluster");
         let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(7)])).await;
         subject.running(&handle).await;
+        subject.begun(&handle).await;
         cluster.kubelet("stop");
         subject.engine.stop(&handle, Duration::from_secs(10)).await.expect("the API server takes it");
         assert!(matches!(subject.observe(&handle).await.phase, WorkloadPhase::Running(_)));

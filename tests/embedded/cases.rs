@@ -66,7 +66,7 @@ async fn rootless_layers_hide_what_lies_below_and_keep_their_owners() {
 /// The process that keeps a container may die; its container dies with it, and nobody takes that for the script's doing.
 async fn shim_killed_is_an_interruption(subject: Arc<Subject>) -> Verdict {
     let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)])).await;
-    let _ready = subject.engine.logs(&handle).next().await;
+    subject.begun(&handle).await;
     subject.running(&handle).await;
     let mut changes = subject.engine.changes();
     let shim = shim_of(&handle.id).expect("its shim runs");

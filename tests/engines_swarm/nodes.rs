@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use haulier::{
     domain::WaitReason,
     engines::{
@@ -164,6 +163,7 @@ async fn a_worker_runs_what_a_manager_was_told() {
         let spec = subject.spec(&[Step::Print("started"), Step::AwaitTerm(7)]);
         let handle = subject.launch(&spec).await;
         subject.running(&handle).await;
+        subject.begun(&handle).await;
         let before = subject.observe(&handle).await;
         nodes.manager.kill().await;
         let error = subject.engine.observe(std::slice::from_ref(&handle)).await.expect_err("nobody can tell");
@@ -207,8 +207,7 @@ async fn a_worker_that_dies_loses_its_runs() {
         let spec = subject.spec(&[Step::Print("started"), Step::AwaitTerm(0)]);
         let running = subject.launch(&spec).await;
         subject.running(&running).await;
-        let first = subject.engine.logs(&running).next().await.expect("a frame").expect("the output can be read");
-        assert_eq!(&first.bytes[..], b"started\n");
+        assert_eq!(&subject.begun(&running).await.bytes[..], b"started\n");
         // Another has come no further than to wait for its image.
         let (_, port) = SILENT.split_once(':').expect("it has a port");
         let mut listen = nodes.manager.beside("busybox");

@@ -82,7 +82,8 @@ impl Node {
     }
 }
 
-async fn call(crictl: &str, arguments: &[&str]) -> Vec<u8> {
+/// What crictl answers to this.
+pub async fn call(crictl: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(crictl).args(arguments).output().await.expect("crictl can be called");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout

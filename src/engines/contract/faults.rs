@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
 
 use super::{Skipped, Step, Subject, Verdict, eventually};
 use crate::engines::{Exit, Handle, LaunchFailure, LogSource, Persistence, WorkloadPhase};
@@ -40,7 +39,7 @@ impl Faults for NoFaults {}
 pub async fn removed_behind_its_back(subject: &Subject) -> Verdict {
     let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)])).await;
     subject.running(&handle).await;
-    let _ready = subject.engine.logs(&handle).next().await;
+    subject.begun(&handle).await;
     subject.faults.lose(&handle).await?;
     eventually("the removal is told", || async {
         match subject.observe(&handle).await.phase {
@@ -75,7 +74,8 @@ pub async fn engine_gone_and_back(subject: &Subject) -> Verdict {
     let waits = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(7)])).await;
     let ends = subject.launch(&subject.spec(&[Step::Sleep(1500), Step::Print("late"), Step::Exit(4)])).await;
     subject.running(&waits).await;
-    subject.running(&ends).await;
+    subject.begun(&waits).await;
+    subject.started(&ends).await;
     let execution = subject.observe(&waits).await.execution;
     subject.faults.interrupt().await?;
     let error = eventually("its absence is noticed", || async {

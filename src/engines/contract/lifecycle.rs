@@ -87,7 +87,7 @@ pub async fn taken_name(subject: &Subject) -> Verdict {
 /// TERM is enough for who listens.
 pub async fn stop_with_term(subject: &Subject) -> Verdict {
     let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::AwaitTerm(7)])).await;
-    let _ready = subject.engine.logs(&handle).next().await;
+    subject.begun(&handle).await;
     let asked = Instant::now();
     subject.engine.stop(&handle, GRACE).await.expect("it can be stopped");
     assert_ended(subject, &subject.end(&handle).await, 7);
@@ -106,7 +106,7 @@ fn assert_ended(subject: &Subject, exit: &Exit, code: i32) {
 /// KILL comes to who does not, after the grace and not before.
 pub async fn stop_with_kill(subject: &Subject) -> Verdict {
     let handle = subject.launch(&subject.spec(&[Step::Print("ready"), Step::IgnoreTerm])).await;
-    let _ready = subject.engine.logs(&handle).next().await;
+    subject.begun(&handle).await;
     let asked = Instant::now();
     subject.engine.stop(&handle, Duration::from_secs(2)).await.expect("it can be stopped");
     assert_ended(subject, &subject.end(&handle).await, 137);

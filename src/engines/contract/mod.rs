@@ -143,12 +143,35 @@ impl Subject {
     /// Waits until the workload runs.
     ///
     /// # Panics
-    /// It does not run in time.
+    /// It does not run in time, or has ended: who waits for this launches what runs until it is told to end.
     pub async fn running(&self, handle: &Handle) {
-        eventually("the workload runs", || async {
-            matches!(self.observe(handle).await.phase, WorkloadPhase::Running(_)).then_some(())
+        let exit = self.started(handle).await;
+        assert_eq!(exit, None, "the workload was to run until it is told to end");
+    }
+
+    /// Waits until the workload runs; its end, if a busy machine has shown nothing of it before.
+    ///
+    /// # Panics
+    /// It does not run in time.
+    pub async fn started(&self, handle: &Handle) -> Option<Exit> {
+        at_last("the workload runs", || async {
+            match self.observe(handle).await.phase {
+                WorkloadPhase::Running(_) => Ok(None),
+                WorkloadPhase::Exited(exit) => Ok(Some(exit)),
+                phase => Err(phase),
+            }
         })
-        .await;
+        .await
+    }
+
+    /// Waits until the workload writes something; what that is. Then it also hears signals, for its traps are set first.
+    ///
+    /// # Panics
+    /// It writes nothing in time.
+    pub async fn begun(&self, handle: &Handle) -> LogFrame {
+        let mut frames = self.engine.logs(handle);
+        let first = tokio::time::timeout(PATIENCE, frames.next()).await.expect("the workload writes");
+        first.expect("the workload has written").expect("the output can be read")
     }
 
     /// Launches and waits for the end.
@@ -214,12 +237,24 @@ impl Subject {
 /// # Panics
 /// It does not, in time.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    at_last(what, || look().map(|found| found.ok_or("not found"))).await
+}
+
+/// The same, where a look that is too early is worth telling.
+///
+/// # Panics
+/// It does not, in time: with what the last look has seen instead.
+async fn at_last<T, E, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    E: fmt::Debug,
+    F: Future<Output = Result<T, E>>,
+{
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look().await {
-            return found;
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < deadline, "waited in vain: {what}; seen at last: {instead:?}"),
         }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -104,7 +104,7 @@ pub async fn output_again_from_the_first(subject: &Subject) -> Verdict {
 /// What is read again is never newer than it was, so that who has it can tell.
 pub async fn output_again_while_it_runs(subject: &Subject) -> Verdict {
     let handle = subject.launch(&subject.spec(&[Step::Print("early"), Step::AwaitTerm(0)])).await;
-    let first = subject.engine.logs(&handle).next().await.expect("a frame").expect("the output can be read");
+    let first = subject.begun(&handle).await;
     let again = subject.other.logs(&handle).next().await.expect("a frame").expect("the output can be read");
     assert_eq!(again.bytes, first.bytes);
     assert!(again.time <= first.time, "{} is newer than {}", again.time, first.time);
