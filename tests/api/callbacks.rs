@@ -105,7 +105,7 @@ async fn until(app: &TestApp, run: RunId, what: &str, wanted: impl Fn(&Callback)
 #[tokio::test]
 async fn a_signed_callback_tells_the_end() {
     let app = TestApp::start().await;
-    app.script("a", &["sleep=200ms", "report={\"output\": {\"rows\": 7}}"]).await;
+    app.script("a", &["gate", "report={\"output\": {\"rows\": 7}}"]).await;
     let mut receiver = Receiver::start(&[]).await;
     let body = json!({"callback_url": receiver.url(), "source": {"kind": "test"}});
     let sent = app.client.request(reqwest::Method::POST, "/jobs/a/runs").json(&body).send().await.unwrap();
@@ -114,6 +114,7 @@ async fn a_signed_callback_tells_the_end() {
     let waiting = callback(&app, run).await;
     assert_eq!((waiting.state, waiting.tries), (CallbackState::Waiting, 0));
     assert_eq!(waiting.target, format!("http://{}", receiver.address));
+    app.engine.open_gates();
     let (headers, body) = receiver.calls(1).await.remove(0);
     let told: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(told["type"], "run.finished");

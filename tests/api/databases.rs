@@ -23,10 +23,11 @@ async fn the_whole_way_on_postgresql() {
     }
     assert_eq!(app.client.state("a").await.unwrap().version, 10);
     assert_eq!(app.client.limit("api").await.unwrap().held, 0);
-    app.script("long", &["sleep=300ms", "exit=4"]).await;
+    app.script("long", &["gate", "exit=4"]).await;
     let run = app.trigger("long").await;
     app.until(run, RunState::Running).await;
     app.restart().await;
+    app.engine.open_gates();
     assert_eq!(app.end(run).await.exit_code, Some(4));
     app.stop().await;
     database.drop().await;
@@ -36,7 +37,7 @@ async fn the_whole_way_on_postgresql() {
 async fn two_services_share_a_database_and_one_leads() {
     let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
     let mut leader = TestApp::start_on(TempDir::new().unwrap(), database.url().to_owned(), Default::default()).await;
-    leader.script("a", &["sleep=200ms", "exit=3"]).await;
+    leader.script("a", &["exit=3"]).await;
     leader.outcome("a").await;
     let mut other = leader.twin().await;
     // Asked of the one, launched by the other, once; the answer comes to whoever waits.
@@ -50,8 +51,11 @@ async fn two_services_share_a_database_and_one_leads() {
     other.client.cancel(run).await.unwrap();
     assert_eq!(other.end(run).await.state, RunState::Cancelled);
     // The one that leads goes in the middle of a run: the other takes it up.
-    let run = other.trigger("a").await;
+    other.script("taken-up", &["gate", "exit=3"]).await;
+    let run = other.trigger("taken-up").await;
+    other.until(run, RunState::Running).await;
     leader.stop().await;
+    other.engine.open_gates();
     assert_eq!(other.end(run).await.exit_code, Some(3));
     assert!(other.engine.all_starts().values().all(|starts| *starts == 1), "{:?}", other.engine.all_starts());
     other.stop().await;

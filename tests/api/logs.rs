@@ -52,12 +52,28 @@ async fn long_logs_are_cut_with_a_mark() {
 }
 
 #[tokio::test]
+async fn output_that_the_engine_has_lost_is_told() {
+    let app = TestApp::start().await;
+    app.script("a", &["print=one", "gate", "print=two"]).await;
+    let run = app.trigger("a").await;
+    while app.client.log(run, 0, 5).await.unwrap().records.is_empty() {}
+    app.engine.lose_output(&app.client.timeline(run).await.unwrap().attempts[0].workload);
+    app.engine.open_gates();
+    let end = app.end(run).await;
+    assert_eq!((end.state, end.log.complete), (RunState::Succeeded, false));
+    let log = app.client.log(run, 0, 0).await.unwrap();
+    let texts: Vec<_> = log.records.iter().map(|record| record.text.as_str()).collect();
+    assert_eq!(texts, ["one", "two"], "the rest is kept");
+}
+
+#[tokio::test]
 async fn logs_survive_a_restart_without_loss_or_repetition() {
     let mut app = TestApp::start().await;
-    app.script("a", &["print=one", "print=two", "sleep=700ms", "print=three", "print=four"]).await;
+    app.script("a", &["print=one", "print=two", "gate", "print=three", "print=four"]).await;
     let run = app.trigger("a").await;
     while app.client.log(run, 0, 5).await.unwrap().records.len() < 2 {}
     app.restart().await;
+    app.engine.open_gates();
     app.end(run).await;
     let log = app.client.log(run, 0, 5).await.unwrap();
     let texts: Vec<_> = log.records.iter().map(|record| record.text.as_str()).collect();

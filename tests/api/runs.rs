@@ -65,11 +65,15 @@ async fn the_answer_to_a_trigger_has_what_orchestrators_need() {
 #[tokio::test]
 async fn a_long_poll_ends_with_the_run() {
     let app = TestApp::start().await;
-    app.script("a", &["sleep=300ms"]).await;
+    app.script("a", &["gate"]).await;
     let run = app.trigger("a").await;
-    assert!(!app.client.run(run, 0).await.unwrap().finished);
-    let view = app.client.run(run, 30).await.unwrap();
-    assert!(view.finished);
+    assert!(!app.client.run(run, 1).await.unwrap().finished);
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.engine.open_gates();
+    };
+    let (view, ()) = tokio::join!(app.client.run(run, 30), later);
+    assert!(view.unwrap().finished);
     app.script("long", &["forever"]).await;
     let run = app.trigger("long").await;
     let began = std::time::Instant::now();

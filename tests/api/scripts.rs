@@ -77,11 +77,12 @@ async fn state_is_committed_with_success_alone() {
 #[tokio::test]
 async fn a_state_changed_meanwhile_is_a_conflict() {
     let app = TestApp::start().await;
-    app.script("a", &["print=begun", "sleep=400ms", r#"report={"state": {"n": 1}}"#]).await;
+    app.script("a", &["print=begun", "gate", r#"report={"state": {"n": 1}}"#]).await;
     let run = app.trigger("a").await;
     app.until(run, RunState::Running).await;
     let by_hand = StateRequest { state: serde_json::from_value(json!({"n": 9})).unwrap(), expected_version: Some(0) };
     app.client.set_state("a", &by_hand).await.unwrap();
+    app.engine.open_gates();
     let ended = app.end(run).await;
     assert_eq!(ended.error.unwrap().code.as_str(), "state_conflict");
     let state = app.client.state("a").await.unwrap();

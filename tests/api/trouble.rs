@@ -46,10 +46,11 @@ async fn an_unreachable_engine_delays_and_says_so() {
 #[tokio::test]
 async fn an_engine_that_goes_and_comes_back_loses_nothing() {
     let app = TestApp::start().await;
-    app.script("a", &["sleep=300ms", "exit=5"]).await;
+    app.script("a", &["gate", "exit=5"]).await;
     let run = app.trigger("a").await;
     app.until(run, RunState::Running).await;
     app.engine.set_reachable(false);
+    app.engine.open_gates();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(app.client.run(run, 0).await.unwrap().state, RunState::Running, "states stay as they are");
     app.engine.set_reachable(true);
@@ -80,7 +81,7 @@ async fn a_lost_workload_is_the_infrastructures_failure() {
 #[tokio::test]
 async fn a_restart_takes_everything_up() {
     let mut app = TestApp::start().await;
-    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["sleep=600ms", "exit=7"], "max_parallel": 3})).await;
+    app.apply(json!({"name": "a", "image": "sim/ok", "args": ["gate", "exit=7"], "max_parallel": 3})).await;
     app.apply(json!({"name": "slow", "image": "sim/slow-pull", "args": ["exit=0"]})).await;
     let mut runs = Vec::new();
     for _ in 0..6 {
@@ -89,6 +90,7 @@ async fn a_restart_takes_everything_up() {
     let slow = app.trigger("slow").await;
     app.until(runs[0], RunState::Running).await;
     app.restart().await;
+    app.engine.open_gates();
     for run in runs.drain(..) {
         let run = app.end(run).await;
         assert_eq!((run.state, run.exit_code), (RunState::Failed, Some(7)));

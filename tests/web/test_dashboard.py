@@ -43,10 +43,10 @@ def test_signing_in_and_out(open_window: OpenWindow) -> None:
 
 
 def test_a_run_from_queued_to_its_end(open_window: OpenWindow, service: Service, name: str) -> None:
-    words = ["print=the first line", "sleep=1500ms", 'report={"progress": {"done": 1, "total": 2, "text": "half"}}']
+    words = ["print=the first line", "sleep=3s", 'report={"progress": {"done": 1, "total": 2, "text": "half"}}']
     service.ask("PUT", f"/limits/{name}", {"capacity": 1})
     service.register(f"{name}-holder", "forever", limits=[{"name": name}])
-    service.register(name, *words, "sleep=1500ms", "print-err=the last line", "exit=3", limits=[{"name": name}])
+    service.register(name, *words, "sleep=3s", "print-err=the last line", "exit=3", limits=[{"name": name}])
     holder = service.trigger(f"{name}-holder")
     service.until(holder, "running")
     run = service.trigger(name)

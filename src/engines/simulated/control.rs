@@ -94,6 +94,17 @@ impl SimulatedControl {
         }
     }
 
+    /// The engine loses some of what the workload of this name has written: whoever reads next is told.
+    pub fn lose_output(&self, name: &str) {
+        self.world().lose_output(name);
+    }
+
+    /// Lets go on whatever waits at a gate, now and from now on.
+    pub fn open_gates(&self) {
+        self.world().open();
+        self.tell_ends();
+    }
+
     /// How often the workload of this name was started.
     #[must_use]
     pub fn starts(&self, name: &str) -> u32 {

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::control::SimulatedControl;
-use crate::engines::{EngineError, LogFrame, LogStream};
+use crate::engines::{EngineError, EngineErrorKind, LogFrame, LogStream, Persistence};
 
 /// What comes next in a workload's output.
 enum Next {
@@ -33,6 +33,11 @@ async fn next(control: &SimulatedControl, id: &str, read: usize) -> Result<Optio
         let next = look(control, id, read);
         // Looked at first: who makes it unreachable after this wakes what waits.
         control.reach("read the output")?;
+        if control.world().take_gap(id) {
+            let text = "some of it is gone";
+            let (kind, persistence) = (EngineErrorKind::OutputLost, Persistence::Permanent);
+            return Err(EngineError::new(kind, persistence, "read the output", text));
+        }
         match next {
             Next::Frame(frame) => return Ok(Some(frame)),
             Next::End => return Ok(None),
@@ -48,7 +53,8 @@ fn look(control: &SimulatedControl, id: &str, read: usize) -> Next {
     let world = control.world();
     let Some(workload) = world.get(id) else { return Next::End };
     let now = Instant::now();
-    let frame = workload.script.output.get(read);
+    let passed = |_: &_| workload.script.gate.is_none_or(|gate| read < gate.output);
+    let frame = workload.script.output.get(read).filter(passed);
     let due =
         frame.map(|(after, ..)| workload.started + *after).filter(|due| workload.ends.is_none_or(|end| *due <= end));
     match (frame, due) {

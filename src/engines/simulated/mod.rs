@@ -10,8 +10,8 @@
 //! | `sim/missing`, `sim/forbidden`, `sim/no-registry`, `sim/no-command` | it cannot be launched |
 //!
 //! Arguments are done in their order: `print=TEXT`, `print-err=TEXT`, `write=TEXT` (without a line's end),
-//! `echo-env=NAME`, `report=JSON`, `sleep=200ms`; and in any place: `exit=3`, `signal=9`, `oom`, `forever`, `hang`
-//! (for ever, ignoring TERM), `on-term=7`, `forever-until-term=7` (both in one).
+//! `echo-env=NAME`, `report=JSON`, `sleep=200ms`, `gate` (waits until the test opens it); and in any place: `exit=3`,
+//! `signal=9`, `oom`, `forever`, `hang` (for ever, ignoring TERM), `on-term=7`, `forever-until-term=7` (both in one).
 //!
 //! A workload costs a record and one entry in a heap: how it stands is computed from the clock when asked.
 

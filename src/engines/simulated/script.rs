@@ -18,6 +18,17 @@ pub(super) struct Script {
     pub(super) exit: Exit,
     /// The exit code after TERM; `None` when it ignores TERM.
     pub(super) on_term: Option<i32>,
+    /// Where it waits for the test, if it does.
+    pub(super) gate: Option<Gate>,
+}
+
+/// Where a script waits until the test opens the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// How much of the output comes before it.
+    pub(super) output: usize,
+    /// When it is reached.
+    at: Duration,
 }
 
 impl Script {
@@ -27,6 +38,7 @@ impl Script {
         let mut now = Duration::ZERO;
         let mut code = 0;
         let mut forever = false;
+        let mut gate = None;
         let env = |name: &str| {
             let found = spec.env.iter().rev().find(|(known, _)| known == name);
             found.map(|(_, value)| value.expose_secret().to_owned()).unwrap_or_default()
@@ -41,6 +53,7 @@ impl Script {
                 "echo-env" => print(LogSource::Stdout, format!("{}\n", env(value))),
                 "report" => print(LogSource::Stdout, format!("::haulier:{}:{value}\n", env("HAULIER_REPORT"))),
                 "sleep" => now += duration(value).ok_or_else(|| format!("`{word}`: write sleep=200ms or sleep=2s"))?,
+                "gate" => gate = Some(Gate { output: script.output.len(), at: now }),
                 "exit" => code = number(word, value)?,
                 "signal" => code = 128 + number(word, value)?,
                 "on-term" => script.on_term = Some(number(word, value)?),
@@ -62,7 +75,18 @@ impl Script {
         }
         script.ends_after = (!forever).then_some(now);
         script.exit.code = Some(code);
+        script.gate = gate;
         Ok(script)
+    }
+
+    /// The gate is opened when the script is so old: what comes behind it is put off by as long as it has waited.
+    pub(super) fn open(&mut self, age: Duration) {
+        let Some(gate) = self.gate.take() else { return };
+        let waited = age.saturating_sub(gate.at);
+        for (after, ..) in &mut self.output[gate.output..] {
+            *after += waited;
+        }
+        self.ends_after = self.ends_after.map(|after| after + waited);
     }
 }
 

@@ -25,9 +25,11 @@ pub(super) struct Workload {
     pub(super) attempt: AttemptId,
     pub(super) script: Script,
     pub(super) started: Instant,
-    /// `None`: never, by itself.
+    /// `None`: never, by itself; or not before the gate is opened.
     pub(super) ends: Option<Instant>,
     exit: Exit,
+    /// Whether the next who reads the output is told that some of it is gone.
+    pub(super) gap: bool,
     /// Told when `ends` has been moved, or nobody reaches the engine any more.
     pub(super) moved: Arc<Notify>,
 }
@@ -35,6 +37,15 @@ pub(super) struct Workload {
 impl Workload {
     pub(super) fn has_ended(&self, now: Instant) -> bool {
         self.ends.is_some_and(|end| end <= now)
+    }
+
+    /// The test lets it go on.
+    fn open(&mut self, now: Instant) {
+        let untouched = self.script.gate.is_some() && self.ends.is_none();
+        self.script.open(now - self.started);
+        if untouched {
+            self.ends = self.script.ends_after.map(|after| self.started + after);
+        }
     }
 
     /// TERM now, KILL after `grace`.
@@ -62,6 +73,8 @@ pub(super) struct World {
     /// Boxed, for a map that grows has twice its room.
     workloads: HashMap<String, Box<Workload>>,
     starts: HashMap<AttemptId, u32>,
+    /// Whether nobody waits at a gate any more.
+    open: bool,
     /// The ends to come, soonest first. Entries whose workload has gone or ends at another time mean nothing.
     pub(super) ends: BinaryHeap<Reverse<(Instant, AttemptId)>>,
 }
@@ -72,6 +85,7 @@ impl Default for World {
             began: (Instant::now(), SystemClock.now()),
             workloads: HashMap::new(),
             starts: HashMap::new(),
+            open: false,
             ends: BinaryHeap::new(),
         }
     }
@@ -98,17 +112,20 @@ impl World {
     }
 
     /// Starts a workload, unless it is there already.
-    pub(super) fn launch(&mut self, spec: &LaunchSpec, script: Script) -> Result<Handle, EngineError> {
+    pub(super) fn launch(&mut self, spec: &LaunchSpec, mut script: Script) -> Result<Handle, EngineError> {
         if let Some(handle) = self.adopt(spec)? {
             return Ok(handle);
         }
         let id = spec.name().to_string();
         let started = Instant::now();
-        let ends = script.ends_after.map(|after| started + after);
+        if self.open {
+            script.gate = None;
+        }
+        let ends = script.ends_after.filter(|_| script.gate.is_none()).map(|after| started + after);
         self.ends.extend(ends.map(|end| Reverse((end, spec.attempt))));
         *self.starts.entry(spec.attempt).or_default() += 1;
         let (owner, attempt, exit) = (spec.owner, spec.attempt, script.exit.clone());
-        let workload = Workload { owner, attempt, script, started, ends, exit, moved: Arc::default() };
+        let workload = Workload { owner, attempt, script, started, ends, exit, gap: false, moved: Arc::default() };
         self.workloads.insert(id.clone(), Box::new(workload));
         Ok(Handle { attempt, id })
     }
@@ -142,6 +159,28 @@ impl World {
 
     pub(super) fn get(&self, id: &str) -> Option<&Workload> {
         self.workloads.get(id).map(Box::as_ref)
+    }
+
+    /// Opens all gates, for good.
+    pub(super) fn open(&mut self) {
+        self.open = true;
+        let waiting = self.workloads.iter().filter(|(_, workload)| workload.script.gate.is_some());
+        for id in waiting.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.end(&id, Workload::open);
+        }
+    }
+
+    /// Whether who reads this output next is to be told of a gap: once.
+    pub(super) fn take_gap(&mut self, id: &str) -> bool {
+        self.workloads.get_mut(id).is_some_and(|workload| std::mem::take(&mut workload.gap))
+    }
+
+    /// Some of this output is gone.
+    pub(super) fn lose_output(&mut self, id: &str) {
+        if let Some(workload) = self.workloads.get_mut(id) {
+            workload.gap = true;
+            workload.moved.notify_waiters();
+        }
     }
 
     /// Wakes all who follow an output.
