@@ -426,6 +426,16 @@ impl Client {
         self.json(self.request(Method::PATCH, &format!("/projects/{}", escape(name))).json(request)).await
     }
 
+    /// The master keys, by their names.
+    pub async fn keys(&self) -> Result<Page<MasterKeyView>, ClientError> {
+        self.get("/keys").await
+    }
+
+    /// Changes to a new master key.
+    pub async fn rotate_keys(&self) -> Result<RotationView, ClientError> {
+        self.json(self.request(Method::POST, "/keys/rotate")).await
+    }
+
     /// Tokens of the project, or of the installation.
     pub async fn tokens(&self, instance: bool, cursor: Option<&str>) -> Result<Page<TokenView>, ClientError> {
         let request = self.request(Method::GET, "/tokens").query(&[("instance", instance)]);

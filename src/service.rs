@@ -38,6 +38,8 @@ pub struct Parts {
     pub database_url: SecretString,
     /// The master keys.
     pub keyring: Keyring,
+    /// The file that they came from, if they did.
+    pub key_file: Option<PathBuf>,
     /// The first admin token; made when it is left out and there is none.
     pub admin_token: Option<SecretString>,
     /// The engines.
@@ -85,7 +87,9 @@ impl Service {
         let store = Store::open(&parts.database_url)
             .await
             .context("the database cannot be opened: see HAULIER_DATABASE_URL")?;
-        let keys = ProjectKeys::new(parts.keyring, store.clone());
+        // Of several services on one database, none may change keys that the others do not have yet.
+        let key_file = parts.key_file.filter(|_| !store.is_shared());
+        let keys = ProjectKeys::new(parts.keyring, store.clone()).rotating_in(key_file);
         ensure_default_project(&store, &keys, clock.as_ref()).await?;
         let new_admin_token = ensure_admin(&store, parts.admin_token, clock.as_ref()).await?;
         let logs =

@@ -371,3 +371,16 @@ fn help_is_as_published() {
         .collect();
     insta::assert_snapshot!("commands", pages.join("\n\n----\n\n"));
 }
+
+#[test]
+fn the_master_key_is_changed_while_it_serves() {
+    let cli = Service::start();
+    assert_eq!(cli.json(&["keys", "list"]).as_array().unwrap().len(), 1);
+    let said = cli.stdout(&["keys", "rotate"]);
+    let (key, rest) = said.strip_prefix("master key ").unwrap().split_once(' ').unwrap();
+    assert_eq!(rest, "(a new one: back it up); projects sealed anew: 1\n");
+    let listed = cli.stdout(&["keys", "list"]);
+    let rows: Vec<Vec<_>> = listed.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], [key, "current", "1"]);
+    assert_eq!(rows[1][1..], ["older", "0"]);
+}

@@ -79,6 +79,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         data_dir: folder.to_owned(),
         database_url: url.into(),
         keyring: keyring(url),
+        key_file: None,
         admin_token: Some(TOKEN.into()),
         engines: Box::new(move |owner| {
             let engine = SimulatedEngine::new(owner, SimulatedControl::default());

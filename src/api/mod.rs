@@ -12,6 +12,7 @@ mod events;
 pub(crate) mod extract;
 mod health;
 mod jobs;
+mod keys;
 pub(crate) mod limits;
 mod listen;
 pub(crate) mod logs;
@@ -250,6 +251,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(registries::set, registries::remove))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::read, projects::patch))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::rotate))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::whoami))

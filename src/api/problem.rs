@@ -8,7 +8,11 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{domain::FieldError, store::StoreError, vault::KeyError};
+use crate::{
+    domain::FieldError,
+    store::StoreError,
+    vault::{KeyError, RotationError},
+};
 
 /// What went wrong, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -145,6 +149,15 @@ impl From<KeyError> for Problem {
         match error {
             KeyError::Store(error) => error.into(),
             error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RotationError> for Problem {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Key(error) => error.into(),
+            RotationError::NotInAFile => Self::conflict("keys_given", error.to_string()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What goes over the wire; shared with the client.
 
+mod keys;
 mod monitoring;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::{
     logs::LogRecord,
 };
 
+pub use keys::*;
 pub use monitoring::*;
 
 /// A page of a list.

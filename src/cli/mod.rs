@@ -20,6 +20,7 @@ mod image;
 mod init;
 mod input;
 mod job;
+mod keys;
 mod limit;
 mod local_secrets;
 mod logs;
@@ -105,6 +106,9 @@ enum Command {
     /// List and make projects
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// List the master keys, and change to a new one
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Look at the container engines
     #[command(subcommand)]
     Engine(engine::EngineCommand),
@@ -174,6 +178,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Registry(command) => registry::run(context, command).await?,
         Command::Token(command) => token::run(context, command).await?,
         Command::Project(command) => project::run(context, command).await?,
+        Command::Keys(command) => keys::run(context, command).await?,
         Command::Engine(command) => engine::run(context, command).await?,
         #[cfg(target_os = "linux")]
         Command::Image(command) => image::run(context, command).await?,

@@ -28,6 +28,10 @@ pub(super) struct RunsArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
 
+    /// With all of these in what triggered it, like kind=adf
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    source: Vec<(String, String)>,
+
     /// Triggered since then: how long ago, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = moment_ago)]
     since: Option<Timestamp>,
@@ -38,11 +42,15 @@ pub(super) struct RunsArgs {
 
 pub(super) async fn run(context: &Context, args: RunsArgs) -> anyhow::Result<()> {
     let (client, out) = (context.client()?, context.out);
-    let labels: Vec<String> = args.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let all = |pairs: &[(String, String)]| {
+        let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        Some(pairs.join(",")).filter(|pairs| !pairs.is_empty())
+    };
     let filters = [
         ("job", args.job),
         ("state", args.state),
-        ("label", Some(labels.join(",")).filter(|labels| !labels.is_empty())),
+        ("label", all(&args.labels)),
+        ("source", all(&args.source)),
         ("since", args.since.map(|since| since.to_string())),
         ("limit", Some(args.limit.limit.min(PAGE).to_string())),
     ];

@@ -73,6 +73,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 async fn start(config: Config) -> anyhow::Result<Service> {
     let Config { server, storage, secrets, logs, callbacks, registries, dashboard, telemetry, engines } = config;
     make_data_dir(&storage.data_dir)?;
+    let key_file = secrets.master_key.file().map(std::path::Path::to_owned);
     let keyring = keyring(secrets.master_key).await?;
     let default_engine = engines.default.to_string();
     let engines_dir = storage.data_dir.clone();
@@ -81,6 +82,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         data_dir: storage.data_dir,
         database_url: storage.database_url,
         keyring,
+        key_file,
         admin_token: secrets.admin_token,
         engines: Box::new(move |owner| {
             let made = engines.all.iter().map(|(name, config)| {

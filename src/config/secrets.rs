@@ -33,6 +33,15 @@ impl MasterKeySource {
             Self::Default(path) => Keyring::read_or_create_file(path),
         }
     }
+
+    /// The file, if they are in one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Text(_) => None,
+            Self::File(path) | Self::Default(path) => Some(path),
+        }
+    }
 }
 
 /// The master key and the first token.

@@ -87,13 +87,15 @@ impl Keyring {
         }
     }
 
-    /// Puts a new random key before those in the file; the old ones stay until every data key is rewrapped. The file
-    /// is replaced in one step. Blocks.
+    /// Puts a new random key before those in the file, if those pass this check. The file is replaced in one step.
+    /// Blocks.
     ///
     /// # Errors
-    /// As [`Self::read_file`]; the file is then as it was.
-    pub fn rotate_file(path: &Path) -> Result<Self, VaultError> {
-        let Self { current, older } = Self::read_file(path)?;
+    /// As [`Self::read_file`], or the check's; the file is then as it was.
+    pub fn rotate_file(path: &Path, check: impl FnOnce(&Self) -> Result<(), VaultError>) -> Result<Self, VaultError> {
+        let before = Self::read_file(path)?;
+        check(&before)?;
+        let Self { current, older } = before;
         let rotated = Self::new(MasterKey::generate()?, std::iter::once(current).chain(older).collect());
         key_file::replace(path, &rotated.to_text())?;
         Ok(rotated)
@@ -152,6 +154,11 @@ impl Keyring {
             known: self.keys().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", "),
         })?;
         seal::open(key.aead(), bytes, &binding(wanted, context))
+    }
+
+    /// The names of all keys, the current one first.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.keys().map(MasterKey::id)
     }
 
     fn keys(&self) -> impl Iterator<Item = &MasterKey> {
@@ -218,7 +225,10 @@ mod tests {
         let (key, stored) = before.new_data_key("p").unwrap();
         let sealed = key.seal(b"hunter2", &PLACE).unwrap();
 
-        let after = Keyring::rotate_file(&path).unwrap();
+        let refused = Keyring::rotate_file(&path, |_| Err(VaultError::Damaged));
+        assert!(matches!(refused, Err(VaultError::Damaged)));
+        assert_eq!(Keyring::read_file(&path).unwrap().current(), before.current());
+        let after = Keyring::rotate_file(&path, |_| Ok(())).unwrap();
         assert_ne!(after.current(), before.current());
         let rewrapped = after.rewrap(&stored, "p").unwrap().unwrap();
         assert_eq!(rewrapped.master_key().unwrap(), after.current());

@@ -11,6 +11,7 @@ mod key_file;
 mod keyring;
 mod master;
 mod project_keys;
+mod rotation;
 mod seal;
 mod signing;
 
@@ -20,3 +21,4 @@ pub use error::VaultError;
 pub use keyring::{Keyring, SealedDataKey};
 pub use master::{KeyId, MasterKey};
 pub use project_keys::{KeyError, ProjectKeys};
+pub use rotation::{KeyUse, Rotation, RotationError};

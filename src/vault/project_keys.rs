@@ -1,6 +1,9 @@
 //! The data keys of projects, and the sealed forms of what projects keep.
 
-use std::sync::Arc;
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use quick_cache::sync::Cache;
 use ring::hmac;
@@ -19,7 +22,11 @@ const CACHED: usize = 1000;
 /// Seals and opens what projects keep. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ProjectKeys {
-    keyring: Arc<Keyring>,
+    /// Replaced when the master key is.
+    keyring: Arc<RwLock<Arc<Keyring>>>,
+    /// Where a new master key is put.
+    pub(super) file: Option<PathBuf>,
+    pub(super) rotating: Arc<tokio::sync::Mutex<()>>,
     pub(super) store: Store,
     cache: Arc<Cache<ProjectId, Arc<DataKey>>>,
     /// What each project signs with.
@@ -45,11 +52,27 @@ impl ProjectKeys {
     #[must_use]
     pub fn new(keyring: Keyring, store: Store) -> Self {
         Self {
-            keyring: Arc::new(keyring),
+            keyring: Arc::new(RwLock::new(Arc::new(keyring))),
+            file: None,
+            rotating: Arc::default(),
             store,
             cache: Arc::new(Cache::new(CACHED)),
             signing: Arc::new(Cache::new(CACHED)),
         }
+    }
+
+    /// The same, where a new master key may be put in this file, which this service alone reads.
+    #[must_use]
+    pub fn rotating_in(self, file: Option<PathBuf>) -> Self {
+        Self { file, ..self }
+    }
+
+    pub(super) fn ring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_ring(&self, ring: Keyring) {
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 
     /// A data key for a new project, in its sealed form.
@@ -57,24 +80,7 @@ impl ProjectKeys {
     /// # Errors
     /// The system has no random numbers.
     pub fn new_data_key(&self, project: ProjectId) -> Result<Vec<u8>, KeyError> {
-        Ok(self.keyring.new_data_key(&project.to_string())?.1.0)
-    }
-
-    /// Seals every project's data key under the current master key; how many were changed.
-    ///
-    /// # Errors
-    /// A data key is sealed under a master key that is not on the ring, or the database failed.
-    pub async fn rewrap(&self) -> Result<usize, KeyError> {
-        let mut changed = 0;
-        for (project, sealed) in self.store.projects().await? {
-            let context = project.id.to_string();
-            if let Some(rewrapped) = self.keyring.rewrap(&SealedDataKey(sealed.clone()), &context)?
-                && self.store.replace_data_key(project.id, sealed, rewrapped.0).await?
-            {
-                changed += 1;
-            }
-        }
-        Ok(changed)
+        Ok(self.ring().new_data_key(&project.to_string())?.1.0)
     }
 
     /// Whether the project's data key opens.
@@ -90,7 +96,7 @@ impl ProjectKeys {
             return Ok(key);
         }
         let (_, sealed) = self.store.project_by_id(project).await?.ok_or(KeyError::Unreadable("data key"))?;
-        let key = Arc::new(self.keyring.open_data_key(&SealedDataKey(sealed), &project.to_string())?);
+        let key = Arc::new(self.ring().open_data_key(&SealedDataKey(sealed), &project.to_string())?);
         self.cache.insert(project, Arc::clone(&key));
         Ok(key)
     }

@@ -7,6 +7,7 @@ mod callbacks;
 mod dashboard;
 mod databases;
 mod jobs;
+mod keys;
 mod limits;
 mod logs;
 mod mail;

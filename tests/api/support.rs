@@ -30,7 +30,8 @@ pub struct TestApp {
     service: Option<Service>,
     dir: Arc<TempDir>,
     database: String,
-    key: SecretString,
+    /// The master keys that it is given.
+    pub key: SecretString,
     settings: Settings,
 }
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub log_limits: LogLimits,
     pub oidc: Option<OidcSettings>,
     pub telemetry: Option<TelemetrySettings>,
+    /// The master keys are in a file of its own, and not given.
+    pub key_file: bool,
 }
 
 impl TestApp {
@@ -92,6 +95,11 @@ impl TestApp {
             key: self.key.clone(),
             settings: self.settings.clone(),
         }
+    }
+
+    /// Where the service keeps its data.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     pub async fn stop(&mut self) {
@@ -174,13 +182,16 @@ async fn serve(
     engine: &SimulatedControl,
     settings: &Settings,
 ) -> (Service, Client) {
-    let Settings { log_limits, oidc, telemetry } = settings.clone();
+    let Settings { log_limits, oidc, telemetry, key_file } = settings.clone();
+    let key_file = key_file.then(|| dir.path().join("master.key"));
+    let keyring = key_file.as_deref().map_or_else(|| Keyring::parse(key), Keyring::read_or_create_file).unwrap();
     let engine = engine.clone();
     let parts = Parts {
         listen: "127.0.0.1:0".parse().unwrap(),
         data_dir: dir.path().to_owned(),
         database_url: database.into(),
-        keyring: Keyring::new(MasterKey::parse(key).unwrap(), Vec::new()),
+        keyring,
+        key_file,
         admin_token: Some(ADMIN.into()),
         engines: Box::new(move |owner| {
             let engine = SimulatedEngine::new(owner, engine);

@@ -80,6 +80,8 @@ async fn scopes_are_kept() {
         assert_eq!(status(client, Method::PUT, "/jobs/b", job.clone()).await, write);
         assert_eq!(status(client, Method::POST, "/tokens", json!({"name": "x", "scopes": ["read"]})).await, manage);
         assert_eq!(status(client, Method::POST, "/projects", json!({"name": "x"})).await, 403);
+        assert_eq!(status(client, Method::GET, "/keys", json!({})).await, 403);
+        assert_eq!(status(client, Method::POST, "/keys/rotate", json!({})).await, 403);
         assert_eq!(
             status(client, Method::POST, "/tokens", json!({"name": "x", "scopes": ["read"], "instance": true})).await,
             403
