@@ -103,6 +103,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
             registry_targets: TargetPolicy::default(),
             metrics_public: false,
             oidc: None,
+            issuers: Vec::new(),
         },
     }
 }

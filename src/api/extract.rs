@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Api, Problem};
 use crate::{
-    auth::Caller,
-    domain::{FieldError, JobId, Name, Project, Run, RunId, Scope, TokenId, without_value},
+    auth::{Caller, SignedIn},
+    domain::{FieldError, JobId, Name, Project, Run, RunId, Scope, Token, TokenId, without_value},
 };
 
 /// The header by which a token of the whole installation says which project it means.
@@ -63,8 +63,8 @@ impl InProject {
     }
 }
 
-/// The caller of a request, whichever project it is about.
-pub(super) async fn caller_of(parts: &Parts, api: &Api) -> Result<Caller, Problem> {
+/// Who sent a request, whichever project it is about.
+pub(super) async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let header = header.ok_or_else(Problem::unauthorized)?;
     api.auth.authenticate(header).await?.ok_or_else(Problem::unauthorized)
@@ -74,7 +74,7 @@ impl FromRequestParts<Api> for InProject {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let caller = caller_of(parts, api).await?;
+        let who = signed_in(parts, api).await?;
         let named = match parts.headers.get(PROJECT_HEADER) {
             None => None,
             Some(value) => {
@@ -82,22 +82,35 @@ impl FromRequestParts<Api> for InProject {
                 Some(name.ok_or_else(|| Problem::malformed("the header Haulier-Project is not a project's name"))?)
             }
         };
-        let project = match (caller.project(), named) {
-            (Some(own), named) => {
-                let project = api.project_by_id(own).await?.ok_or_else(Problem::unauthorized)?;
-                if named.is_some_and(|name| name != project.name) {
-                    return Err(Problem::forbidden("this token belongs to another project"));
-                }
-                project
-            }
-            (None, named) => {
-                let name = named.unwrap_or_else(Name::default_project);
-                let detail = format!("there is no project {name}: see GET /api/v1/projects");
-                api.project_by_name(&name).await?.ok_or_else(|| Problem::forbidden(detail))?
+        let project = match &who {
+            SignedIn::Token(token) => project_of(token, named, api).await?,
+            SignedIn::Person(person) => {
+                let name = named.unwrap_or_else(|| person.home());
+                api.project_by_name(&name).await?.ok_or_else(|| no_access(&name))?
             }
         };
+        let caller = who.caller_in(&project).ok_or_else(|| no_access(&project.name))?;
         Ok(Self { caller, project })
     }
+}
+
+/// The project of a token, or the one that a token of the whole installation names.
+async fn project_of(token: &Token, named: Option<Name>, api: &Api) -> Result<Arc<Project>, Problem> {
+    if let Some(own) = token.project {
+        let project = api.project_by_id(own).await?.ok_or_else(Problem::unauthorized)?;
+        if named.is_some_and(|name| name != project.name) {
+            return Err(Problem::forbidden("this token belongs to another project"));
+        }
+        return Ok(project);
+    }
+    let name = named.unwrap_or_else(Name::default_project);
+    let detail = format!("there is no project {name}: see GET /api/v1/projects");
+    api.project_by_name(&name).await?.ok_or_else(|| Problem::forbidden(detail))
+}
+
+/// Whether or not there is such a project.
+fn no_access(project: &Name) -> Problem {
+    Problem::forbidden(format!("you have no access to a project {project}: name yours by the header Haulier-Project"))
 }
 
 /// An administrator of the whole installation.
@@ -108,7 +121,7 @@ impl FromRequestParts<Api> for InstanceAdmin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let caller = caller_of(parts, api).await?;
+        let caller = signed_in(parts, api).await?.caller_everywhere();
         if caller.is_instance_admin() {
             return Ok(Self(caller));
         }

@@ -10,7 +10,7 @@ use axum::{
 
 use super::{
     Api, Problem,
-    extract::caller_of,
+    extract::signed_in,
     observed::{Observe, Seen},
 };
 use crate::{
@@ -27,7 +27,7 @@ impl FromRequestParts<Api> for Scrape {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         if !api.metrics_public {
-            let caller = caller_of(parts, api).await?;
+            let caller = signed_in(parts, api).await?.caller_everywhere();
             if caller.project().is_some() || !caller.may(Scope::Read) {
                 let detail = "metrics are of all projects: use a token of the whole installation with scope 'read'";
                 return Err(Problem::forbidden(detail));

@@ -55,7 +55,7 @@ pub use problem::Problem;
 pub use spans::TraceRequests;
 
 use crate::{
-    auth::{Authenticator, Oidc, OidcSettings},
+    auth::{Authenticator, Oidc, OidcSettings, TokenIssuerSettings, TokenIssuers},
     callbacks::TargetPolicy,
     domain::{Clock, Name, Project, ProjectId},
     logs::LogStore,
@@ -93,6 +93,8 @@ pub struct ApiConfig {
     pub metrics_public: bool,
     /// How people sign in at the dashboard without a token.
     pub oidc: Option<OidcSettings>,
+    /// Whose tokens are believed besides our own.
+    pub issuers: Vec<TokenIssuerSettings>,
 }
 
 /// The parts of [`Api`].
@@ -139,7 +141,8 @@ impl Api {
         config: ApiConfig,
     ) -> anyhow::Result<Self> {
         let oidc = config.oidc.map(|settings| Oidc::new(settings, Arc::clone(&clock))).transpose()?;
-        let auth = Authenticator::new(store.clone(), Arc::clone(&clock), oidc);
+        let issuers = TokenIssuers::new(config.issuers, Arc::clone(&clock))?;
+        let auth = Authenticator::new(store.clone(), Arc::clone(&clock), oidc, issuers);
         let registry_probe = registry_probe::RegistryProbe::new(config.registry_targets)?;
         let (runs, timings, http) = (runner.metrics().clone(), store.timings().clone(), HttpMetrics::default());
         let instruments = Instruments { runs, store: timings, http: http.clone() };

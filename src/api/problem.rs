@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    auth::{AuthError, BearerError},
     domain::FieldError,
     store::StoreError,
     vault::{KeyError, RotationError},
@@ -140,6 +141,16 @@ impl From<StoreError> for Problem {
                 Self::unavailable("the database cannot be reached now: try again")
             }
             error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Store(error) => error.into(),
+            AuthError::Bearer(error @ BearerError::NoGrant { .. }) => Self::forbidden(error.to_string()),
+            AuthError::Bearer(error @ BearerError::Silent(_)) => Self::unavailable(error.to_string()),
         }
     }
 }

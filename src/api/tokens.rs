@@ -129,10 +129,11 @@ pub(crate) struct RevokeQuery {
 #[utoipa::path(get, path = "/whoami", operation_id = "whoAmI", tag = "administration",
     responses((status = 200, body = WhoAmI), (status = "default", body = Problem)))]
 pub(super) async fn whoami(at: InProject) -> Result<Json<WhoAmI>, Problem> {
-    let token = at.caller.token().ok_or_else(Problem::unauthorized)?;
-    let project = token.project.map(|_| at.project.name.clone());
+    let token = at.caller.token().map(|token| views::token(token, token.project.map(|_| at.project.name.clone())));
     Ok(Json(WhoAmI {
-        token: views::token(token, project),
+        name: at.caller.name().to_owned(),
+        scopes: at.caller.scopes().to_vec(),
+        token,
         project: at.project.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }))

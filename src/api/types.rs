@@ -479,8 +479,12 @@ pub struct AuditView {
 /// Who the caller is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
-    /// The token.
-    pub token: TokenView,
+    /// What they are called in histories.
+    pub name: String,
+    /// What they may do in that project.
+    pub scopes: Vec<Scope>,
+    /// The token; null for whoever another issuer vouches for.
+    pub token: Option<TokenView>,
     /// The project that requests are about.
     pub project: Name,
     /// The service's version.

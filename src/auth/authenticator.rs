@@ -1,6 +1,7 @@
 //! From a request's credentials to a caller.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,8 +10,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use quick_cache::sync::Cache;
 
 use super::{
-    caller::{Caller, SignedIn},
-    oidc::{Arrival, Oidc},
+    caller::SignedIn,
+    oidc::{Arrival, Bearer, BearerError, Oidc, TokenIssuers},
     secret::hash_of,
     session::SessionSecret,
 };
@@ -32,20 +33,34 @@ pub struct Authenticator {
     store: Store,
     clock: Arc<dyn Clock>,
     oidc: Option<Arc<Oidc>>,
+    issuers: Arc<TokenIssuers>,
+    bearers: Arc<Recent<Bearer>>,
     tokens: Arc<Recent<Arc<Token>>>,
     // Apart from tokens: what a browser holds opens the dashboard alone.
     sessions: Arc<Recent<SignedIn>>,
+}
+
+/// Nobody can say who it is.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whoever holds a token of another issuer is not let in.
+    #[error(transparent)]
+    Bearer(#[from] BearerError),
 }
 
 /// By the hash of a secret: what was read, and when.
 type Recent<T> = Cache<[u8; 32], (Instant, T)>;
 
 impl Authenticator {
-    /// Reads tokens from this database; people sign in at this issuer, if there is one.
+    /// Reads tokens from this database, and believes those of these issuers; people sign in at this one, if there is one.
     #[must_use]
-    pub fn new(store: Store, clock: Arc<dyn Clock>, oidc: Option<Oidc>) -> Self {
-        let (tokens, sessions) = (Arc::new(Cache::new(CACHED)), Arc::new(Cache::new(CACHED)));
-        Self { store, clock, oidc: oidc.map(Arc::new), tokens, sessions }
+    pub fn new(store: Store, clock: Arc<dyn Clock>, oidc: Option<Oidc>, issuers: TokenIssuers) -> Self {
+        let (tokens, sessions, bearers) = (Cache::new(CACHED), Cache::new(CACHED), Cache::new(CACHED));
+        let (tokens, sessions, bearers) = (Arc::new(tokens), Arc::new(sessions), Arc::new(bearers));
+        Self { store, clock, oidc: oidc.map(Arc::new), issuers: Arc::new(issuers), bearers, tokens, sessions }
     }
 
     /// Where people sign in without a token.
@@ -58,23 +73,31 @@ impl Authenticator {
     /// neither, or the token is unknown, revoked or expired.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn authenticate(&self, header: &str) -> Result<Option<Caller>, StoreError> {
+    /// The database failed, or the token's issuer does not let its holder in.
+    pub async fn authenticate(&self, header: &str) -> Result<Option<SignedIn>, AuthError> {
         let Some((scheme, credentials)) = header.split_once(' ') else { return Ok(None) };
-        let hash = if scheme.eq_ignore_ascii_case("bearer") {
-            hash_of(credentials.trim())
+        let text = if scheme.eq_ignore_ascii_case("bearer") {
+            Cow::Borrowed(credentials.trim())
         } else if scheme.eq_ignore_ascii_case("basic") {
             let Some(password) = password_of(credentials.trim()) else { return Ok(None) };
-            hash_of(&password)
+            Cow::Owned(password)
         } else {
             return Ok(None);
         };
+        let hash = hash_of(&text);
         if let Some(token) = believed(&self.tokens, &hash) {
-            return Ok(self.valid(&token).map(Caller::with_token));
+            return Ok(self.in_force(SignedIn::Token(token)));
+        }
+        if let Some(bearer) = believed(&self.bearers, &hash) {
+            return Ok(self.holder(bearer));
+        }
+        if let Some(bearer) = self.issuers.bearer(&text).await? {
+            self.bearers.insert(hash, (Instant::now(), bearer.clone()));
+            return Ok(self.holder(bearer));
         }
         let Some(token) = self.store.token_by_hash(&hash).await?.map(Arc::new) else { return Ok(None) };
         self.tokens.insert(hash, (Instant::now(), Arc::clone(&token)));
-        Ok(self.valid(&token).map(Caller::with_token))
+        Ok(self.in_force(SignedIn::Token(token)))
     }
 
     /// Signs the holder of a token in at the dashboard; what the browser is to hold, and for how long at the most.
@@ -142,8 +165,8 @@ impl Authenticator {
         Ok(())
     }
 
-    fn valid(&self, token: &Arc<Token>) -> Option<Arc<Token>> {
-        token.is_valid(self.clock.now()).then(|| Arc::clone(token))
+    fn holder(&self, bearer: Bearer) -> Option<SignedIn> {
+        (bearer.expires_at > self.clock.now()).then_some(SignedIn::Person(bearer.person))
     }
 
     fn in_force(&self, who: SignedIn) -> Option<SignedIn> {

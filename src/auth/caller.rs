@@ -14,16 +14,28 @@ enum Kind {
     Person { person: Arc<Person>, project: Option<ProjectId>, scopes: Vec<Scope> },
 }
 
-/// Who is signed in at the dashboard.
+/// Somebody whose credentials are good, wherever they want to go.
 #[derive(Debug, Clone)]
 pub enum SignedIn {
     /// Whoever holds this token.
     Token(Arc<Token>),
-    /// Somebody whom the issuer has named.
+    /// Somebody whom an issuer has named.
     Person(Arc<Person>),
 }
 
 impl SignedIn {
+    /// Them as a caller about the whole installation, where they may be allowed nothing.
+    #[must_use]
+    pub fn caller_everywhere(&self) -> Caller {
+        match self {
+            Self::Token(token) => Caller::with_token(Arc::clone(token)),
+            Self::Person(person) => {
+                let (person, scopes) = (Arc::clone(person), person.scopes_everywhere());
+                Caller(Kind::Person { person, project: None, scopes })
+            }
+        }
+    }
+
     /// Them as a caller in this project; `None` when they have no business there.
     #[must_use]
     pub fn caller_in(&self, project: &Project) -> Option<Caller> {
@@ -45,7 +57,7 @@ impl SignedIn {
 
 impl Caller {
     /// Whoever holds this token.
-    pub(super) const fn with_token(token: Arc<Token>) -> Self {
+    const fn with_token(token: Arc<Token>) -> Self {
         Self(Kind::Token(token))
     }
 
@@ -100,7 +112,9 @@ impl Caller {
         self.project().is_none() && self.may(Scope::Admin)
     }
 
-    fn scopes(&self) -> &[Scope] {
+    /// What they may do.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
         match &self.0 {
             Kind::Token(token) => &token.scopes,
             Kind::Person { scopes, .. } => scopes,

@@ -86,11 +86,13 @@ async fn service(client: &Client, checks: &mut Checks) -> bool {
 }
 
 fn token(me: &WhoAmI, checks: &mut Checks) {
-    let token = &me.token;
-    let reach = token.project.as_ref().map_or("the whole installation".to_owned(), |name| format!("project {name}"));
-    let detail = format!("{}: {} in {reach}", token.name, scopes(&token.scopes));
+    let reach = match &me.token {
+        Some(token) if token.project.is_none() => "the whole installation".to_owned(),
+        _ => format!("project {}", me.project),
+    };
+    let detail = format!("{}: {} in {reach}", me.name, scopes(&me.scopes));
     let now = SystemClock.now();
-    match token.expires_at {
+    match me.token.as_ref().and_then(|token| token.expires_at) {
         Some(end) if end.since(now) < SOON => {
             checks.add(Verdict::Warning, "token", format!("{detail}; stops working {}: make another", time(end)));
         }

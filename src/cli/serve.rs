@@ -71,7 +71,8 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn start(config: Config) -> anyhow::Result<Service> {
-    let Config { server, storage, secrets, logs, callbacks, registries, dashboard, telemetry, engines } = config;
+    let Config { server, storage, secrets, logs, callbacks, registries, dashboard, issuers, telemetry, engines } =
+        config;
     make_data_dir(&storage.data_dir)?;
     let key_file = secrets.master_key.file().map(std::path::Path::to_owned);
     let keyring = keyring(secrets.master_key).await?;
@@ -101,6 +102,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
             registry_targets: TargetPolicy::of_setting(registries.allow, "registries.allow"),
             metrics_public: server.metrics_public,
             oidc: dashboard.oidc,
+            issuers: issuers.all,
         },
     })
     .await

@@ -1,19 +1,16 @@
 //! How people sign in at the dashboard without a token.
 
-use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
-use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
     ConfigError, Origin,
+    grants::{GrantSection, NO_ISSUER, is_issuer, resolve_grants},
     layers::{Given, Layers, secret},
 };
-use crate::{
-    auth::{Grant, OidcSettings},
-    domain::{Access, Name, Scope},
-};
+use crate::auth::OidcSettings;
 
 /// How people sign in at the dashboard.
 #[derive(Debug, Clone)]
@@ -45,20 +42,7 @@ struct OidcSection {
     grants: Vec<GrantSection>,
 }
 
-/// One of `[[dashboard.oidc.grants]]` as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GrantSection {
-    claim: String,
-    value: String,
-    project: Option<Name>,
-    #[serde(default)]
-    instance: bool,
-    scopes: Vec<Scope>,
-}
-
 const LONGEST_NAME: usize = 40;
-const MOST_GRANTS: usize = 200;
 /// What a claim is worth is looked at when somebody signs in: whoever leaves a group is out after this.
 const MOST_HOURS: u64 = 12;
 
@@ -78,9 +62,7 @@ fn resolve_oidc(section: &OidcSection, layers: &Layers<'_>) -> Result<OidcSettin
         return Err(invalid("name", "write what people call the issuer, in 1 to 40 characters"));
     }
     if !is_issuer(&section.issuer) {
-        let problem = "write the issuer's https URL without login, query and fragment, as the issuer itself writes it in \
-                       its discovery document";
-        return Err(invalid("issuer", problem));
+        return Err(invalid("issuer", NO_ISSUER));
     }
     if section.client_id.trim().is_empty() {
         return Err(invalid("client_id", "write the id that the issuer has given to this service"));
@@ -93,11 +75,7 @@ fn resolve_oidc(section: &OidcSection, layers: &Layers<'_>) -> Result<OidcSettin
     if !(1..=MOST_HOURS).contains(&hours) {
         return Err(invalid("session_hours", "give 1 to 12 hours"));
     }
-    if section.grants.is_empty() || section.grants.len() > MOST_GRANTS {
-        return Err(invalid("grants", "give 1 to 200 [[dashboard.oidc.grants]]: nobody gets in without one"));
-    }
-    let grant =
-        |(index, section)| resolve_grant(section).map_err(|problem| invalid(&format!("grants[{index}]"), problem));
+    let grants = resolve_grants(&section.grants).map_err(|(setting, problem)| invalid(&setting, problem))?;
     Ok(OidcSettings {
         name,
         issuer: section.issuer.clone(),
@@ -105,35 +83,9 @@ fn resolve_oidc(section: &OidcSection, layers: &Layers<'_>) -> Result<OidcSettin
         client_secret: client_secret(section, layers)?,
         // The library asks for it by itself.
         scopes: scopes.into_iter().filter(|scope| scope != "openid").collect(),
-        grants: section.grants.iter().enumerate().map(grant).collect::<Result<_, _>>()?,
+        grants,
         session: Duration::from_secs(hours * 3600),
     })
-}
-
-fn resolve_grant(section: &GrantSection) -> Result<Grant, &'static str> {
-    if section.claim.is_empty() || section.value.is_empty() {
-        return Err("give a claim and its value");
-    }
-    if section.scopes.is_empty() {
-        return Err("give scopes: at least one of read, trigger, write, admin");
-    }
-    let access = match (&section.project, section.instance) {
-        (Some(project), false) => Access { project: Some(project.clone()), scopes: section.scopes.clone() },
-        (None, true) => Access { project: None, scopes: section.scopes.clone() },
-        _ => return Err("give either a project, or instance = true for the whole installation"),
-    };
-    Ok(Grant { claim: section.claim.clone(), value: section.value.clone(), access })
-}
-
-/// Tokens and secrets go there: without TLS only on this machine.
-fn is_issuer(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    safe && plain && url.fragment().is_none() && !host.is_empty()
 }
 
 fn client_secret(section: &OidcSection, layers: &Layers<'_>) -> Result<Option<SecretString>, ConfigError> {

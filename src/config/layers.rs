@@ -11,7 +11,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    ConfigError, EngineConfig, LogFormat, Origin, ServeArgs, dashboard::DashboardSection, telemetry::TelemetrySection,
+    ConfigError, EngineConfig, LogFormat, Origin, ServeArgs, dashboard::DashboardSection, issuers::IssuerSection,
+    telemetry::TelemetrySection,
 };
 use crate::domain::Name;
 
@@ -64,6 +65,7 @@ pub(super) struct File {
     pub(super) registries: Allowed,
     pub(super) metrics: Metrics,
     pub(super) dashboard: DashboardSection,
+    pub(super) issuers: Vec<IssuerSection>,
     pub(super) telemetry: TelemetrySection,
     pub(super) default_engine: Option<Name>,
     pub(super) engines: BTreeMap<Name, EngineConfig>,

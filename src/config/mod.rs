@@ -5,6 +5,8 @@ mod callbacks;
 mod dashboard;
 mod engines;
 mod error;
+mod grants;
+mod issuers;
 mod layers;
 mod logs;
 mod secrets;
@@ -19,6 +21,7 @@ pub use callbacks::{CallbacksConfig, RegistriesConfig};
 pub use dashboard::DashboardConfig;
 pub use engines::{EngineConfig, EngineKind, EnginesConfig};
 pub use error::{ConfigError, Origin};
+pub use issuers::IssuersConfig;
 pub use layers::Surroundings;
 pub use logs::LogsConfig;
 pub use secrets::{MasterKeySource, SecretsConfig};
@@ -43,6 +46,8 @@ pub struct Config {
     pub registries: RegistriesConfig,
     /// How people sign in at the dashboard.
     pub dashboard: DashboardConfig,
+    /// Whose tokens are believed besides our own.
+    pub issuers: IssuersConfig,
     /// Where traces and metrics are sent.
     pub telemetry: TelemetryConfig,
     /// Which engines there are.
@@ -64,6 +69,7 @@ impl Config {
             callbacks: CallbacksConfig::resolve(&layers)?,
             registries: RegistriesConfig::resolve(&layers)?,
             dashboard: DashboardConfig::resolve(&layers)?,
+            issuers: IssuersConfig::resolve(&layers)?,
             telemetry: TelemetryConfig::resolve(&layers)?,
             engines: EnginesConfig::resolve(&layers)?,
             storage,

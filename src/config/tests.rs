@@ -193,6 +193,30 @@ fn settings_that_let_the_wrong_people_in_are_refused() {
 }
 
 #[test]
+fn tokens_of_others_are_believed_where_it_is_said() {
+    assert!(load("", &[]).unwrap().issuers.all.is_empty());
+    let issuer = "[[issuers]]\nissuer = 'https://sts.windows.net/tenant/'\naudiences = ['api://haulier']\n";
+    let grant = "[[issuers.grants]]\nclaim = 'roles'\nvalue = 'run'\nproject = 'sales'\nscopes = ['trigger']\n";
+    let all = load(&format!("{issuer}{grant}"), &[]).unwrap().issuers.all;
+    assert_eq!(
+        (all[0].issuer.as_str(), &all[0].audiences[..]),
+        ("https://sts.windows.net/tenant/", &["api://haulier".to_owned()][..])
+    );
+    assert_eq!(all[0].grants.len(), 1);
+    for (file, part) in [
+        (issuer.to_owned(), "issuers[0].grants"),
+        (format!("{issuer}{grant}{issuer}{grant}"), "issuers[1].issuer"),
+        (format!("{}{grant}", issuer.replace("'api://haulier'", "")), "issuers[0].audiences"),
+        (format!("{}{grant}", issuer.replace("https://", "http://")), "https URL"),
+        (format!("{issuer}{}", grant.replace("'trigger'", "")), "issuers[0].grants[0]"),
+        (format!("{issuer}jwks = 'x'\n{grant}"), "jwks"),
+    ] {
+        let problem = problem(&file, &[]);
+        assert!(problem.contains(part), "{problem}");
+    }
+}
+
+#[test]
 fn telemetry_goes_where_it_is_said() {
     assert!(load("[telemetry]\nservice_name = 'x'", &[]).unwrap().telemetry.otlp.is_none(), "off without an endpoint");
     let file = "[telemetry]\notlp_endpoint = 'https://otel.example.com/base'\notlp_headers = 'api-key=hunter2, x = y=z'\n\

@@ -46,6 +46,15 @@ impl Person {
         names
     }
 
+    /// The project that they mean when they name none: their only one, else the default one.
+    #[must_use]
+    pub fn home(&self) -> Name {
+        match self.projects()[..] {
+            [only] if self.scopes_everywhere().is_empty() => only.clone(),
+            _ => Name::default_project(),
+        }
+    }
+
     fn scopes(&self, fits: impl Fn(Option<&Name>) -> bool) -> Vec<Scope> {
         let fitting = self.access.iter().filter(|access| fits(access.project.as_ref()));
         let mut scopes: Vec<_> = fitting.flat_map(|access| access.scopes.iter().copied()).collect();

@@ -2,7 +2,6 @@
 
 mod browser;
 mod forms;
-mod issuer;
 mod markup;
 mod pages;
 mod sessions;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use haulier::{
     api::{ApiConfig, types::RunView},
-    auth::OidcSettings,
+    auth::{OidcSettings, TokenIssuerSettings},
     callbacks::TargetPolicy,
     client::Client,
     domain::{JobSpec, RunId, RunRequest, RunState},
@@ -41,6 +41,7 @@ pub struct Settings {
     pub log_limits: LogLimits,
     pub oidc: Option<OidcSettings>,
     pub telemetry: Option<TelemetrySettings>,
+    pub issuers: Vec<TokenIssuerSettings>,
     /// The master keys are in a file of its own, and not given.
     pub key_file: bool,
 }
@@ -182,7 +183,7 @@ async fn serve(
     engine: &SimulatedControl,
     settings: &Settings,
 ) -> (Service, Client) {
-    let Settings { log_limits, oidc, telemetry, key_file } = settings.clone();
+    let Settings { log_limits, oidc, telemetry, issuers, key_file } = settings.clone();
     let key_file = key_file.then(|| dir.path().join("master.key"));
     let keyring = key_file.as_deref().map_or_else(|| Keyring::parse(key), Keyring::read_or_create_file).unwrap();
     let engine = engine.clone();
@@ -207,6 +208,7 @@ async fn serve(
             registry_targets: TargetPolicy::of_setting(vec!["127.0.0.1/32".parse().unwrap()], "registries.allow"),
             metrics_public: false,
             oidc,
+            issuers,
         },
     };
     let service = Service::start(parts).await.unwrap();

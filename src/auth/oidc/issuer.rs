@@ -8,7 +8,7 @@ use std::{
 use openidconnect::{IssuerUrl, core::CoreProviderMetadata};
 use tokio::sync::Mutex;
 
-use super::{http::IssuerHttp, settings::OidcSettings};
+use super::http::IssuerHttp;
 use crate::with_causes;
 
 /// How long what the issuer publishes is believed.
@@ -16,7 +16,7 @@ const BELIEVED: Duration = Duration::from_secs(600);
 /// How long it counts as silent once it was. Who waited for the same answer does not ask again.
 const SILENT: Duration = Duration::from_secs(3);
 
-/// The issuer, which is asked when somebody wants to sign in.
+/// An issuer, which is asked when somebody wants to be let in.
 #[derive(Debug)]
 pub(super) struct Issuer {
     pub(super) http: IssuerHttp,
@@ -33,9 +33,9 @@ struct Known {
 impl Issuer {
     /// # Errors
     /// TLS cannot be set up, or the issuer is no URL.
-    pub(super) fn new(settings: &OidcSettings) -> anyhow::Result<Self> {
-        let url = IssuerUrl::new(settings.issuer.clone())?;
-        Ok(Self { http: IssuerHttp::new(&settings.issuer)?, url, known: Mutex::default() })
+    pub(super) fn new(issuer: &str) -> anyhow::Result<Self> {
+        let url = IssuerUrl::new(issuer.to_owned())?;
+        Ok(Self { http: IssuerHttp::new(issuer)?, url, known: Mutex::default() })
     }
 
     /// What it publishes, as it was asked for after `since`, or lately; `None` when it does not answer as an issuer does,

@@ -1,7 +1,9 @@
-//! Signing in with OpenID Connect: the authorization code flow with PKCE.
+//! Identities that others vouch for: signing in with OpenID Connect, the authorization code flow with PKCE; and, in
+//! `bearer`, tokens that are sent with requests.
 //!
 //! The issuer is asked for the first time when the first person wants to sign in: the service starts without it.
 
+mod bearer;
 mod http;
 mod issuer;
 mod request;
@@ -26,8 +28,9 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
+pub use bearer::{Bearer, BearerError, TokenIssuers};
 pub use request::REQUEST_LIFETIME;
-pub use settings::{Grant, OidcSettings};
+pub use settings::{Grant, OidcSettings, TokenIssuerSettings};
 
 use crate::{
     domain::{Clock, Person},
@@ -138,7 +141,7 @@ impl Oidc {
     /// # Errors
     /// TLS cannot be set up, or the issuer is no URL.
     pub fn new(settings: OidcSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Ok(Self { issuer: Issuer::new(&settings)?, settings, clock, places: Semaphore::new(AT_ONCE) })
+        Ok(Self { issuer: Issuer::new(&settings.issuer)?, settings, clock, places: Semaphore::new(AT_ONCE) })
     }
 
     /// Its settings.
@@ -252,25 +255,14 @@ impl Oidc {
     }
 
     fn person(&self, claims: &Map<String, Value>) -> Result<Person, SignInError> {
-        let subject =
-            text(claims, "sub").ok_or_else(|| self.untrusted("the ID token has no subject of decent length"))?;
-        // An address that somebody may have made up must not stand for whoever has it.
-        let verified = claims.get("email_verified").is_none_or(|said| *said == Value::Bool(true));
-        let mail = text(claims, "email").filter(|mail| verified && mail.contains('@'));
-        let name = mail.map_or_else(|| format!("oidc:{subject}"), str::to_owned);
-        let (access, subject) = (self.settings.access(claims), subject.to_owned());
-        if access.is_empty() {
-            let names: std::collections::BTreeSet<_> = self.settings.grants.iter().map(|grant| &grant.claim).collect();
-            let missing: Vec<_> = names.into_iter().filter(|name| settings::find(claims, name).is_none()).collect();
-            tracing::info!(
-                person = name,
-                subject,
-                ?missing,
-                "no grant fits somebody; `missing` are claims that are not there"
-            );
-            return Err(SignInError::NoGrant { issuer: self.settings.name.clone(), person: name, subject });
+        let person = person(&self.settings.grants, claims)
+            .ok_or_else(|| self.untrusted("the ID token has no subject of decent length"))?;
+        if person.access.is_empty() {
+            tell_unfit(&person, &self.settings.grants, claims);
+            let (issuer, Person { name, subject, .. }) = (self.settings.name.clone(), person);
+            return Err(SignInError::NoGrant { issuer, person: name, subject });
         }
-        Ok(Person { name, subject, access })
+        Ok(person)
     }
 
     async fn metadata(&self, since: Option<Instant>) -> Result<Arc<CoreProviderMetadata>, SignInError> {
@@ -306,6 +298,24 @@ fn payload(token: &CoreIdToken) -> Option<Map<String, Value>> {
     let token = token.to_string();
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&bytes).ok()
+}
+
+/// Whoever these claims are about, and what they may do, which may be nothing; `None` without a subject.
+fn person(grants: &[Grant], claims: &Map<String, Value>) -> Option<Person> {
+    let subject = text(claims, "sub")?;
+    // An address that somebody may have made up must not stand for whoever has it.
+    let verified = claims.get("email_verified").is_none_or(|said| *said == Value::Bool(true));
+    let mail = text(claims, "email").filter(|mail| verified && mail.contains('@'));
+    let name = mail.map_or_else(|| format!("oidc:{subject}"), str::to_owned);
+    Some(Person { name, subject: subject.to_owned(), access: settings::access(grants, claims) })
+}
+
+/// For whoever writes grants.
+fn tell_unfit(person: &Person, grants: &[Grant], claims: &Map<String, Value>) {
+    let names: std::collections::BTreeSet<_> = grants.iter().map(|grant| &grant.claim).collect();
+    let missing: Vec<_> = names.into_iter().filter(|name| settings::find(claims, name).is_none()).collect();
+    let (person, subject) = (&person.name, &person.subject);
+    tracing::info!(person, subject, ?missing, "no grant fits somebody; `missing` are claims that are not there");
 }
 
 /// A claim that can stand for somebody.

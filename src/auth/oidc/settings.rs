@@ -27,6 +27,17 @@ pub struct OidcSettings {
     pub session: Duration,
 }
 
+/// Whose tokens are believed when they come with a request.
+#[derive(Debug, Clone)]
+pub struct TokenIssuerSettings {
+    /// The issuer, letter for letter as it names itself.
+    pub issuer: String,
+    /// For whom its tokens must be: one of these is enough.
+    pub audiences: Vec<String>,
+    /// Who may do what.
+    pub grants: Vec<Grant>,
+}
+
 /// What a claim is worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Grant {
@@ -45,11 +56,11 @@ impl OidcSettings {
         let decisive = serde_json::json!([self.issuer, self.client_id, self.grants]);
         hash_of(&decisive.to_string())
     }
+}
 
-    /// What somebody with these claims may do; empty when nothing.
-    pub(super) fn access(&self, claims: &Map<String, Value>) -> Vec<Access> {
-        self.grants.iter().filter(|grant| grant.fits(claims)).map(|grant| grant.access.clone()).collect()
-    }
+/// What somebody with these claims may do; empty when nothing.
+pub(super) fn access(grants: &[Grant], claims: &Map<String, Value>) -> Vec<Access> {
+    grants.iter().filter(|grant| grant.fits(claims)).map(|grant| grant.access.clone()).collect()
 }
 
 impl Grant {

@@ -13,7 +13,7 @@ use super::{
     pages::{SignInPage, SingleSignOn, Theme},
 };
 use crate::{
-    auth::Caller,
+    auth::SignedIn,
     web::{
         Assets, cookies, query_escape,
         refusal::page,
@@ -47,14 +47,14 @@ pub(super) fn form(web: &Web, parts: &Parts, then: String, error: Option<String>
 /// Checks the token as the API does, and begins a session.
 pub(in crate::web) async fn enter(State(web): State<Web>, Strange { fields, parts }: Strange) -> Answer {
     let then = inside(fields.text("then"));
-    let caller = web.api.auth.authenticate(&format!("Bearer {}", fields.text("token"))).await?;
-    let Some(token) = caller.as_ref().and_then(Caller::token) else {
+    let who = web.api.auth.authenticate(&format!("Bearer {}", fields.text("token"))).await?;
+    let Some(SignedIn::Token(token)) = who else {
         let error = "this token does not work: it is unknown, revoked or expired".to_owned();
         let mut response = form(&web, &parts, then, Some(error))?;
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     };
-    let (secret, age) = web.api.auth.begin_session(token).await?;
+    let (secret, age) = web.api.auth.begin_session(&token).await?;
     let session = cookies::set_session(Some((secret.expose(), age)), is_secure(&web.api, &parts));
     Ok(with_cookie(Redirect::to(&then).into_response(), session))
 }

@@ -11,11 +11,11 @@ use haulier::{
 use reqwest::{Client, Method, Url, header, redirect::Policy};
 use serde_json::json;
 
-use super::{
-    browser::{Browser, Page},
+use super::browser::{Browser, Page};
+use crate::{
     issuer::Issuer,
+    support::{PATIENCE, Settings, TestApp},
 };
-use crate::support::{PATIENCE, Settings, TestApp};
 
 const ALL: &[Scope] = &[Scope::Read, Scope::Trigger];
 

@@ -72,7 +72,7 @@ class HaulierHook(BaseHook):
                 caller = client.whoami()
         except HaulierError as error:
             return False, str(error)
-        return True, f"Haulier {caller.version}, project {caller.project}, token {caller.token.name}"
+        return True, f"Haulier {caller.version}, project {caller.project}, token {caller.name}"
 
 
 def settings_of(connection: Connection) -> Settings:

@@ -18,7 +18,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use haulier::{
-    auth::{Grant, OidcSettings},
+    auth::{Grant, OidcSettings, TokenIssuerSettings},
     domain::{Access, Scope},
 };
 use rsa::{
@@ -54,6 +54,8 @@ pub struct Inner {
     /// The key that is published, and its name.
     pub published: (usize, &'static str),
     pub algorithm: &'static str,
+    /// What it says that its tokens are.
+    pub kind: &'static str,
     /// Answers to everything, if at all.
     pub trouble: Option<(StatusCode, String)>,
     /// Says no instead of giving a code.
@@ -75,6 +77,7 @@ impl Issuer {
                 key: (0, "first"),
                 published: (0, "first"),
                 algorithm: "RS256",
+                kind: "JWT",
                 trouble: None,
                 refuses: None,
                 forgetful: false,
@@ -96,23 +99,38 @@ impl Issuer {
         self.inner.lock().unwrap()
     }
 
-    /// Settings that trust this issuer. A grant is a group, a project or `*` for all, and scopes.
+    /// Settings that trust this issuer to sign people in. A grant is a group, a project or `*` for all, and scopes.
     pub fn settings(&self, grants: &[(&str, &str, &[Scope])]) -> OidcSettings {
-        let grants = grants.iter().map(|(group, project, scopes)| Grant {
-            claim: "groups".to_owned(),
-            value: (*group).to_owned(),
-            access: Access { project: (*project != "*").then(|| project.parse().unwrap()), scopes: scopes.to_vec() },
-        });
         OidcSettings {
             name: "Example <ID>".to_owned(),
             issuer: self.url.clone(),
             client_id: CLIENT.to_owned(),
             client_secret: Some(SECRET.into()),
             scopes: vec!["email".to_owned()],
-            grants: grants.collect(),
+            grants: granted(grants),
             session: Duration::from_secs(3600),
         }
     }
+
+    /// Settings that believe tokens of this issuer for these audiences.
+    pub fn token_settings(&self, audiences: &[&str], grants: &[(&str, &str, &[Scope])]) -> TokenIssuerSettings {
+        let audiences = audiences.iter().map(|audience| (*audience).to_owned()).collect();
+        TokenIssuerSettings { issuer: self.url.clone(), audiences, grants: granted(grants) }
+    }
+
+    /// A token that is sent with requests, with these claims besides those of whoever signs in; null leaves one out.
+    pub fn token(&self, claims: Value) -> String {
+        self.set().signed(&self.url, json!({}), claims)
+    }
+}
+
+fn granted(grants: &[(&str, &str, &[Scope])]) -> Vec<Grant> {
+    let grant = |(group, project, scopes): &(&str, &str, &[Scope])| Grant {
+        claim: "groups".to_owned(),
+        value: (*group).to_owned(),
+        access: Access { project: (*project != "*").then(|| project.parse().unwrap()), scopes: scopes.to_vec() },
+    };
+    grants.iter().map(grant).collect()
 }
 
 type Answer = Result<Response, Response>;
@@ -189,22 +207,23 @@ async fn token(State(issuer): State<Issuer>, headers: HeaderMap, Form(form): For
     else {
         return Ok((StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response());
     };
-    let id_token = inner.id_token(&issuer.url, &asked["nonce"]);
+    let id_token = inner.signed(&issuer.url, json!({"nonce": asked["nonce"]}), json!({}));
     Ok(Json(json!({"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": id_token}))
         .into_response())
 }
 
 impl Inner {
-    fn id_token(&self, issuer: &str, nonce: &str) -> String {
+    /// With these claims, those of whoever signs in, and these: later ones count.
+    fn signed(&self, issuer: &str, first: Value, last: Value) -> String {
         #[expect(clippy::disallowed_methods, reason = "the issuer has a clock of its own")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mut claims = json!({"iss": issuer, "aud": CLIENT, "iat": now, "exp": now + 60, "nonce": nonce});
-        for (name, value) in self.claims.as_object().unwrap() {
+        let mut claims = json!({"iss": issuer, "aud": CLIENT, "iat": now, "exp": now + 60});
+        for (name, value) in [&first, &self.claims, &last].into_iter().flat_map(|more| more.as_object().unwrap()) {
             claims[name] = value.clone();
         }
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = json!({"alg": self.algorithm, "kid": self.key.1, "typ": "JWT"});
+        let header = json!({"alg": self.algorithm, "kid": self.key.1, "typ": self.kind});
         let signed = format!("{}.{}", part(header), part(claims));
         let signature = match self.algorithm {
             "none" => Vec::new(),
