@@ -26,6 +26,8 @@ enum TokenSource {
     KeyVault,
     /// A secure parameter of the pipeline
     Parameter,
+    /// None: the factory's managed identity, which the service trusts by its [[issuers]]
+    ManagedIdentity,
 }
 
 /// In which form it is written.
@@ -43,7 +45,7 @@ enum Form {
 #[command(after_help = "\
 Examples:
   haulier adf --job load-orders > pipeline.json
-  haulier adf --job load-orders --style callback --token parameter
+  haulier adf --job load-orders --style callback --token-from parameter
   haulier adf --job load-orders --format arm --key-vault https://acme.vault.azure.net")]
 pub(super) struct AdfArgs {
     /// The job
@@ -74,6 +76,10 @@ pub(super) struct AdfArgs {
     #[arg(long, value_name = "NAME", default_value = placeholder::SECRET)]
     secret: String,
 
+    /// What the service is called in Entra, for --token-from managed-identity
+    #[arg(long, value_name = "URI", default_value = placeholder::AUDIENCE)]
+    audience: String,
+
     /// The pipeline's name; by default made from the job's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -89,6 +95,7 @@ mod placeholder {
     pub(super) const JOB: &str = "my-job";
     pub(super) const KEY_VAULT: &str = "https://my-vault.vault.azure.net";
     pub(super) const SECRET: &str = "haulier-token";
+    pub(super) const AUDIENCE: &str = "api://haulier";
 }
 
 /// The files of one template, as they are in `templates/adf/generated`.
@@ -117,10 +124,13 @@ const fn template(style: Style, token: TokenSource) -> Template {
     match (style, token) {
         (Style::Poll, TokenSource::KeyVault) => template!("poll-key-vault", "HaulierPoll"),
         (Style::Poll, TokenSource::Parameter) => template!("poll-parameter", "HaulierPoll"),
+        (Style::Poll, TokenSource::ManagedIdentity) => template!("poll-managed-identity", "HaulierPoll"),
         (Style::Callback, TokenSource::KeyVault) => template!("callback-key-vault", "HaulierCallback"),
         (Style::Callback, TokenSource::Parameter) => template!("callback-parameter", "HaulierCallback"),
+        (Style::Callback, TokenSource::ManagedIdentity) => template!("callback-managed-identity", "HaulierCallback"),
         (Style::Async, TokenSource::KeyVault) => template!("async-key-vault", "HaulierAsync"),
         (Style::Async, TokenSource::Parameter) => template!("async-parameter", "HaulierAsync"),
+        (Style::Async, TokenSource::ManagedIdentity) => template!("async-managed-identity", "HaulierAsync"),
     }
 }
 
@@ -140,6 +150,7 @@ pub(super) fn run(context: &Context, args: &AdfArgs) -> anyhow::Result<()> {
                 (placeholder::JOB, args.job.as_str()),
                 (placeholder::KEY_VAULT, key_vault),
                 (placeholder::SECRET, &args.secret),
+                (placeholder::AUDIENCE, &args.audience),
             ],
         )
         .replace(template.name, &name)
@@ -229,6 +240,7 @@ mod tests {
                             (placeholder::JOB, "quoted \"job\""),
                             (placeholder::KEY_VAULT, "https://v.test"),
                             (placeholder::SECRET, "s"),
+                            (placeholder::AUDIENCE, "api://a"),
                         ],
                     );
                     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -241,6 +253,8 @@ mod tests {
                     assert_eq!(given("serviceUrl"), Some("https://h.test"));
                     let vault = (*token == TokenSource::KeyVault).then_some("https://v.test");
                     assert_eq!(given("keyVaultUrl"), vault);
+                    let audience = (*token == TokenSource::ManagedIdentity).then_some("api://a");
+                    assert_eq!(given("tokenAudience"), audience);
                 }
             }
         }

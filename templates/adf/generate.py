@@ -4,7 +4,8 @@
     templates/adf/generate.py            writes generated/
     templates/adf/generate.py --check    fails when generated/ is not what it would write
 
-A style's source reads the token from Key Vault; the other way, a secure pipeline parameter, is derived from it.
+A style's source reads the token from Key Vault. Derived from it: the token as a secure pipeline parameter, and the
+factory's managed identity instead of a token.
 """
 
 from __future__ import annotations
@@ -39,17 +40,46 @@ IMAGE = (
 Json = Any
 
 
-def with_token_parameter(pipeline: Json) -> Json:
-    """The pipeline with the token as a secure parameter instead of a secret in Key Vault."""
-    pipeline = json.loads(json.dumps(pipeline).replace(FROM_VAULT, FROM_PARAMETER))
+def without_vault(pipeline: Json) -> Json:
+    """The pipeline without the activity that reads Key Vault, and what belongs to it."""
+    pipeline = copy.deepcopy(pipeline)
     properties = pipeline["properties"]
     properties["activities"] = [each for each in properties["activities"] if each["name"] != VAULT_ACTIVITY]
     for activity in properties["activities"]:
         activity["dependsOn"] = [each for each in activity["dependsOn"] if each["activity"] != VAULT_ACTIVITY]
     for name in VAULT_PARAMETERS:
         del properties["parameters"][name]
-    properties["parameters"]["token"] = {"type": "SecureString"}
     return pipeline
+
+
+def with_token_parameter(pipeline: Json) -> Json:
+    """The pipeline with the token as a secure parameter instead of a secret in Key Vault."""
+    pipeline = json.loads(json.dumps(without_vault(pipeline)).replace(FROM_VAULT, FROM_PARAMETER))
+    pipeline["properties"]["parameters"]["token"] = {"type": "SecureString"}
+    return pipeline
+
+
+def with_managed_identity(pipeline: Json) -> Json:
+    """The pipeline whose factory shows the service who it is: there is no token to keep."""
+    pipeline = without_vault(pipeline)
+    show_identity(pipeline["properties"])
+    pipeline["properties"]["parameters"]["tokenAudience"] = {"type": "String", "defaultValue": "api://haulier"}
+    return pipeline
+
+
+def show_identity(value: Json) -> None:
+    """Replaces the token by the identity, in all requests below this."""
+    if isinstance(value, list):
+        for each in value:
+            show_identity(each)
+    if isinstance(value, dict):
+        if value.get("headers", {}).pop("Authorization", None):
+            resource = {"value": "@pipeline().parameters.tokenAudience", "type": "Expression"}
+            value["authentication"] = {"type": "MSI", "resource": resource}
+            if not value["headers"]:
+                del value["headers"]
+        for each in value.values():
+            show_identity(each)
 
 
 def escaped(value: Json) -> Json:
@@ -114,7 +144,12 @@ def forms(style: str) -> dict[str, Json]:
     """Every file of a style, by its path in generated/."""
     source = json.loads((HERE / f"{style}.json").read_text())
     files = {}
-    for token, pipeline in (("key-vault", source), ("parameter", with_token_parameter(source))):
+    variants = {
+        "key-vault": source,
+        "parameter": with_token_parameter(source),
+        "managed-identity": with_managed_identity(source),
+    }
+    for token, pipeline in variants.items():
         folder = f"{style}-{token}"
         files[f"{folder}/pipeline.json"] = pipeline
         files[f"{folder}/arm.json"] = arm(pipeline)

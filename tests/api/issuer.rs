@@ -119,8 +119,8 @@ impl Issuer {
     }
 
     /// A token that is sent with requests, with these claims besides those of whoever signs in; null leaves one out.
-    pub fn token(&self, claims: Value) -> String {
-        self.set().signed(&self.url, json!({}), claims)
+    pub fn token(&self, claims: &Value) -> String {
+        self.set().signed(&self.url, &json!({}), claims)
     }
 }
 
@@ -207,18 +207,18 @@ async fn token(State(issuer): State<Issuer>, headers: HeaderMap, Form(form): For
     else {
         return Ok((StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response());
     };
-    let id_token = inner.signed(&issuer.url, json!({"nonce": asked["nonce"]}), json!({}));
+    let id_token = inner.signed(&issuer.url, &json!({"nonce": asked["nonce"]}), &json!({}));
     Ok(Json(json!({"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": id_token}))
         .into_response())
 }
 
 impl Inner {
     /// With these claims, those of whoever signs in, and these: later ones count.
-    fn signed(&self, issuer: &str, first: Value, last: Value) -> String {
+    fn signed(&self, issuer: &str, first: &Value, last: &Value) -> String {
         #[expect(clippy::disallowed_methods, reason = "the issuer has a clock of its own")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({"iss": issuer, "aud": CLIENT, "iat": now, "exp": now + 60});
-        for (name, value) in [&first, &self.claims, &last].into_iter().flat_map(|more| more.as_object().unwrap()) {
+        for (name, value) in [first, &self.claims, last].into_iter().flat_map(|more| more.as_object().unwrap()) {
             claims[name] = value.clone();
         }
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());

@@ -22,7 +22,7 @@ fn with(app: &TestApp, issuer: &Issuer, mut claims: Value) -> Client {
     if claims.get("aud").is_none() {
         claims["aud"] = json!(US);
     }
-    Client::new(app.client.url(), issuer.token(claims).into(), None).unwrap()
+    Client::new(app.client.url(), issuer.token(&claims).into(), None).unwrap()
 }
 
 /// The status and the detail of what is refused; 200 for what is not.
@@ -51,7 +51,7 @@ async fn whoever_the_issuer_vouches_for_does_what_is_granted() {
     assert_eq!(app.get("/metrics").await.0, 404);
     // As a password too, as with our own tokens.
     let basic = reqwest::Client::new().get(format!("{}/api/v1/whoami", app.client.url()));
-    let basic = basic.basic_auth("any", Some(issuer.token(json!({"aud": ["other", US]})))).send().await.unwrap();
+    let basic = basic.basic_auth("any", Some(issuer.token(&json!({"aud": ["other", US]})))).send().await.unwrap();
     assert_eq!(basic.status(), 200);
     // Our own tokens work beside them.
     app.client.whoami().await.unwrap();
@@ -67,7 +67,7 @@ async fn their_projects_are_those_of_the_grants() {
     app.client.create_project(&serde_json::from_value(json!({"name": "sales"})).unwrap()).await.unwrap();
     assert_eq!(member.whoami().await.unwrap().project.as_str(), "sales", "their only one needs no name");
     let elsewhere = |project: &str| {
-        let token = issuer.token(json!({"aud": US}));
+        let token = issuer.token(&json!({"aud": US}));
         Client::new(app.client.url(), token.into(), Some(project.parse().unwrap())).unwrap()
     };
     assert_eq!(outcome(&elsewhere("sales")).await.0, 200);
@@ -95,10 +95,10 @@ async fn what_cannot_be_believed_is_refused() {
     ] {
         assert_eq!(outcome(&with(&app, &issuer, claims.clone())).await.0, 401, "{claims}");
     }
-    let good = issuer.token(json!({"aud": US}));
+    let good = issuer.token(&json!({"aud": US}));
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let (header, _) = signed.split_once('.').unwrap();
-    let other = issuer.token(json!({"aud": US, "groups": ["ops"]}));
+    let other = issuer.token(&json!({"aud": US, "groups": ["ops"]}));
     for forged in [
         format!("{signed}."),
         format!("{header}.{}.{signature}", other.split('.').nth(1).unwrap()),
@@ -159,7 +159,7 @@ async fn an_issuer_that_does_not_answer_delays_its_own_alone() {
     let app = trusting(&issuer, &[("data-team", "default", TRIGGER)]).await;
     app.client.whoami().await.unwrap();
     let request = reqwest::Client::new().get(format!("{}/api/v1/whoami", app.client.url()));
-    let answer = request.bearer_auth(issuer.token(json!({"aud": US}))).send().await.unwrap();
+    let answer = request.bearer_auth(issuer.token(&json!({"aud": US}))).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     issuer.set().trouble = None;

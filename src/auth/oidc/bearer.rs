@@ -28,7 +28,7 @@ const KEYS_BELIEVED: Duration = Duration::from_secs(10);
 /// How far the issuer's clock may be ahead of ours.
 const AHEAD: Duration = Duration::from_secs(60);
 /// All that need a private key of the issuer's: with the others, whoever can check a token could make one.
-const ALGORITHMS: [Algorithm; 10] = [
+const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RsaSsaPkcs1V15Sha256,
     Algorithm::RsaSsaPkcs1V15Sha384,
     Algorithm::RsaSsaPkcs1V15Sha512,
@@ -37,7 +37,6 @@ const ALGORITHMS: [Algorithm; 10] = [
     Algorithm::RsaSsaPssSha512,
     Algorithm::EcdsaP256Sha256,
     Algorithm::EcdsaP384Sha384,
-    Algorithm::EcdsaP521Sha512,
     Algorithm::EdDsa,
 ];
 /// What a token may say that it is: RFC 7519, and RFC 9068 for those of OAuth.

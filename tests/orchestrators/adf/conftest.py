@@ -16,6 +16,7 @@ INSTALLED = find_spec("data_factory_testing_framework") is not None
 collect_ignore_glob = [] if INSTALLED else ["test_*.py"]
 
 if INSTALLED:
+    from adf.support.entra import AUDIENCE, Entra
     from adf.support.factory import Factory, PipelineRun
     from adf.support.proxy import FlakyProxy
     from adf.support.receiver import Receiver
@@ -31,9 +32,16 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def entra() -> Iterator[Entra]:
+    """Who vouches for the factory."""
+    with Entra() as entra:
+        yield entra
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, entra: Entra) -> Iterator[Service]:
     """The service under test."""
-    service = Service(tmp_path_factory.mktemp("service"))
+    service = Service(tmp_path_factory.mktemp("service"), entra.trusted())
     yield service
     service.stop()
 
@@ -71,6 +79,8 @@ class Azure:
         if by == "key-vault":
             self.vault.secrets[job] = token
             given |= {"keyVaultUrl": self.vault.url, "tokenSecretName": job}
+        elif by == "managed-identity":
+            given["tokenAudience"] = AUDIENCE
         else:
             given["token"] = token
         template = pipeline(style, by)
@@ -84,11 +94,11 @@ class Azure:
 
 
 @pytest.fixture
-def azure(service: Service) -> Iterator[Azure]:
+def azure(service: Service, entra: Entra) -> Iterator[Azure]:
     """A data factory that reaches the service."""
     with (
         KeyVault() as vault,
         Receiver() as receiver,
         httpx.Client(follow_redirects=False, trust_env=False) as http,
     ):
-        yield Azure(service, vault, receiver, Caller(http, receiver))
+        yield Azure(service, vault, receiver, Caller(http, receiver, entra))

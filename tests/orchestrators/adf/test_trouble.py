@@ -107,11 +107,21 @@ def test_a_wrong_token_starts_nothing(style: str, azure: Azure, service: Service
 
 
 @each_style
-@pytest.mark.parametrize("by", TOKENS)
+@pytest.mark.parametrize("by", ["key-vault", "parameter"])
 def test_a_token_for_another_job_starts_nothing(style: str, by: str, azure: Azure, service: Service) -> None:
     job = service.make_job()
     run = azure.run(style, job, by=by, token=service.make_token(service.make_job()))
     assert run.status == "Failed"
+    assert service.runs(job) == []
+
+
+@each_style
+def test_an_identity_that_is_shown_to_somebody_else_starts_nothing(style: str, azure: Azure, service: Service) -> None:
+    job = service.make_job()
+    run = azure.run(style, job, by="managed-identity", tokenAudience="api://somebody-else")
+    assert run.status == "Failed"
+    told = run.failure or run.tries("TriggerRun")[-1].error
+    assert "unauthorized" in told["message"]
     assert service.runs(job) == []
 
 

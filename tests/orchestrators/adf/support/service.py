@@ -15,11 +15,11 @@ _numbers = itertools.count(1)
 class Service(Served):
     """A running service, and what an operator asks of it."""
 
-    def __init__(self, directory: Path) -> None:
-        """Starts it, with its data in that directory."""
+    def __init__(self, directory: Path, trusted: str) -> None:
+        """Starts it, with its data in that directory, and with these settings of who is trusted."""
         # Callbacks go to the tests themselves.
         callbacks = '[callbacks]\nallow = ["127.0.0.1/32"]\n'
-        super().__init__(directory, simulated_engine() + docker_engine() + callbacks)
+        super().__init__(directory, simulated_engine() + docker_engine() + callbacks + trusted)
 
     def make_job(self, *words: str, **spec: Any) -> str:
         """Registers a job on the simulated engine whose script is these words; says its name."""

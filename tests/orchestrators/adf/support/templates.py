@@ -12,7 +12,7 @@ from .expressions import text_of
 
 FOLDER = REPOSITORY / "templates" / "adf"
 STYLES = ("poll", "callback", "async")
-TOKENS = ("key-vault", "parameter")
+TOKENS = ("key-vault", "parameter", "managed-identity")
 VARIANTS = [(style, token) for style in STYLES for token in TOKENS]
 
 Json = dict[str, Any]

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from .expressions import Result
+from .entra import Entra
 from .receiver import Receiver
-from .vault import identity_token
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 """In bytes: what an activity's output may have."""
@@ -51,6 +51,7 @@ class Caller:
 
     http: httpx.Client
     receiver: Receiver
+    entra: Entra
     brings_token_along: bool = False
     """Whether `Authorization` is sent to a `Location`, too. Microsoft does not say."""
     nests_callback: bool = False
@@ -64,10 +65,7 @@ class Caller:
         """A Web activity once, without its retries."""
         longest = seconds_of(properties["httpRequestTimeout"]) if "httpRequestTimeout" in properties else FIRST_ANSWER
         assert 60 <= longest <= LONGEST_REQUEST
-        headers = dict(properties.get("headers", {}))
-        if authentication := properties.get("authentication"):
-            assert authentication["type"] == "MSI"
-            headers["Authorization"] = f"Bearer {identity_token(authentication['resource'])}"
+        headers = self._headers(properties)
         answer = self._send(properties, properties.get("body"), headers, longest, deadline)
         if not properties.get("turnOffAsync", False):
             answer = self._follow(answer, headers, deadline)
@@ -81,7 +79,7 @@ class Caller:
         assert isinstance(body, dict), "the body must be an object: callBackUri is added to it"
         address = self.receiver.address()
         text = json.dumps({**body, "callBackUri": address})
-        answer = self._send(properties, text, properties["headers"], FIRST_ANSWER, deadline)
+        answer = self._send(properties, text, self._headers(properties), FIRST_ANSWER, deadline)
         assert "location" not in answer.headers, "Data Factory would follow it besides waiting for the callback"
         told = self.receiver.wait(address, deadline - time.monotonic())
         if told is None:
@@ -91,6 +89,13 @@ class Caller:
             raise ActivityFailedError(told["Error"]["ErrorCode"], told["Error"]["Message"])
         assert "Error" not in told
         return Result("Succeeded", {"Output": told["Output"]} if self.nests_callback else told["Output"])
+
+    def _headers(self, properties: dict[str, Any]) -> dict[str, str]:
+        headers = dict(properties.get("headers", {}))
+        if authentication := properties.get("authentication"):
+            assert authentication["type"] == "MSI"
+            headers["Authorization"] = f"Bearer {self.entra.token(authentication['resource'])}"
+        return headers
 
     def _send(
         self, properties: dict[str, Any], body: str | None, headers: dict[str, str], longest: float, deadline: float

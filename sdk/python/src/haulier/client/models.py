@@ -373,8 +373,13 @@ class WhoAmI(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
+    name: Annotated[str, Field(description="What they are called in histories.")]
     project: Annotated[str, Field(description="The project that requests are about.")]
-    token: Annotated[TokenView, Field(description="The token.")]
+    scopes: Annotated[
+        list[Union[Literal["read", "trigger", "write", "admin"], str]],
+        Field(description="What they may do in that project."),
+    ]
+    token: Optional[TokenView] = None
     version: Annotated[str, Field(description="The service's version.")]
 
 
