@@ -8,7 +8,7 @@ use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::{Client, send},
+    client::Client,
     operation::{LIST_JOBS, WATCH},
     types::EventBatch,
 };
@@ -26,7 +26,7 @@ pub(super) fn watch(client: Arc<Client>) -> BoxStream<'static, Change> {
     let deadline = Instant::now() + LONGEST;
     stream::once(async move {
         let request = client.request(Method::GET, "/v1/event/stream?topic=Allocation&topic=Job");
-        let opened = timeout_at(deadline, send(WATCH, request)).await;
+        let opened = timeout_at(deadline, client.send(WATCH, request)).await;
         match opened {
             Ok(Ok(response)) => events(response, deadline),
             // Servers before 1.0 have none, and a policy may forbid them.
@@ -76,7 +76,7 @@ fn questions(client: Arc<Client>, deadline: Instant) -> BoxStream<'static, Chang
             let wait = format!("{}s", WAIT.as_secs());
             request = request.query(&[("index", index.to_string()), ("wait", wait)]);
         }
-        let response = timeout_at(deadline, send(LIST_JOBS, request)).await.ok()?.ok()?;
+        let response = timeout_at(deadline, client.send(LIST_JOBS, request)).await.ok()?.ok()?;
         let now = response.headers().get("x-nomad-index")?.to_str().ok()?.parse().ok()?;
         let changed = index.is_some_and(|index| index != now).then_some(Change::Everything);
         Some((stream::iter(changed), (client, Some(now))))

@@ -18,8 +18,21 @@ const LARGEST: usize = 60_000;
 const TRY: &str = "haulier.try";
 
 impl NomadEngine {
-    /// Registers the job if there is none: only one of many who try at once succeeds.
+    /// Registers the job if there is none: only one of many who try at once succeeds. What the token may not do is
+    /// waited for: no attempt is to be used up by it.
     pub(super) async fn ensure_job(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
+        let waits =
+            |why: String| EngineError::new(EngineErrorKind::Unauthorized, Persistence::Unreachable, REGISTER.name, why);
+        if let Some(why) = self.forbidden() {
+            return Err(waits(why));
+        }
+        self.register(spec).await.map_err(|error| match error.kind {
+            EngineErrorKind::Unauthorized => waits(self.forbidden().unwrap_or(error.detail)),
+            _ => error,
+        })
+    }
+
+    async fn register(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
         if let Some(variable) = variable(spec) {
             self.keep_secrets(spec, &variable).await?;
         }
