@@ -4,14 +4,17 @@
 //! `HAULIER_TEST_NOMAD_MANAGEMENT_TOKEN`, which must be allowed to make tokens; else on an agent of the test's
 //! own, which answers as a real one was recorded to, and runs real containers.
 
+mod cluster;
 #[path = "../gate/mod.rs"]
 mod gate;
 mod node;
 mod recorded;
 mod rights;
+mod secrets;
 mod server;
 #[path = "../subject/mod.rs"]
 mod subject;
+mod templates;
 mod tokens;
 mod world;
 

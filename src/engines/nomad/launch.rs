@@ -7,13 +7,13 @@ use super::{
     NomadEngine,
     client::Refusal,
     operation::{FORGET_SECRETS, KEEP_SECRETS, PURGE, READ_JOB, REGISTER, STOP},
-    render::{SECRETS, render, variable, variable_path},
+    render::{SECRETS, render, secrets, variable_path},
     types::Job,
 };
 use crate::engines::{EngineError, EngineErrorKind, Handle, LaunchSpec, Persistence, label};
 
-/// As much as a variable holds.
-const LARGEST: usize = 60_000;
+/// As many bytes as a variable holds, with the names of its items.
+const LARGEST: usize = 65_536;
 /// The meta key that makes a new version of a job that is tried again.
 const TRY: &str = "haulier.try";
 
@@ -33,9 +33,7 @@ impl NomadEngine {
     }
 
     async fn register(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
-        if let Some(variable) = variable(spec) {
-            self.keep_secrets(spec, &variable).await?;
-        }
+        self.keep_secrets(spec).await?;
         let body = json!({"Job": render(spec, &self.config), "EnforceIndex": true, "JobModifyIndex": 0});
         match self.client.call(REGISTER, Method::POST, "/v1/jobs", Some(&body)).await {
             Ok(()) => Ok(Handle { attempt: spec.attempt, id: spec.name().to_string() }),
@@ -44,7 +42,11 @@ impl NomadEngine {
         }
     }
 
-    async fn keep_secrets(&self, spec: &LaunchSpec, variable: &Value) -> Result<(), EngineError> {
+    async fn keep_secrets(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
+        let items = secrets(spec, &self.config);
+        if items.is_empty() {
+            return Ok(());
+        }
         let reject = |kind, text: &str| Err(EngineError::new(kind, Persistence::Permanent, KEEP_SECRETS.name, text));
         if !self.config.variables {
             return reject(
@@ -52,14 +54,14 @@ impl NomadEngine {
                 "this Nomad has no Variables (they come with 1.4), so there is no place for secret files: give them as environment variables",
             );
         }
-        if variable.to_string().len() > LARGEST {
+        if items.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > LARGEST {
             return reject(
                 EngineErrorKind::Rejected,
-                "the secret files are larger than a Nomad variable (64 KiB, as base64): fetch them in the script",
+                "the secrets are larger than a Nomad variable (64 KiB, files as base64): fetch them in the script",
             );
         }
         let path = format!("/v1/var/{}?cas=0", variable_path(spec.name().as_str()));
-        match self.client.call(KEEP_SECRETS, Method::PUT, &path, Some(variable)).await {
+        match self.client.call(KEEP_SECRETS, Method::PUT, &path, Some(&json!({"Items": items}))).await {
             // An earlier call has come as far as this.
             Err(Refusal { status: Some(StatusCode::CONFLICT), .. }) | Ok(()) => Ok(()),
             Err(refusal) => Err(refusal.error),
@@ -139,7 +141,7 @@ impl NomadEngine {
     }
 }
 
-/// Whether there are secret files for the job's task.
+/// Whether there are secrets for the job's task.
 fn has_secrets(job: &Job) -> bool {
     job.meta.as_ref().is_some_and(|meta| meta.contains_key(SECRETS))
 }

@@ -64,8 +64,8 @@ pub struct NomadConfig {
     pub priority: u8,
     /// The network mode of containers. Default: the Docker driver's own, which is a bridge.
     pub network: Option<String>,
-    /// Whether the cluster has Variables, which come with 1.4, and the token may write and destroy them: secret files
-    /// need them.
+    /// Whether the cluster has Variables, which come with 1.4, and the token may write and destroy them: secrets are kept
+    /// in them. Without them there are no secret files, and secrets in the environment stand in the job.
     pub variables: bool,
     /// Whether containers get an init process, which passes TERM on and reaps.
     pub init: bool,
@@ -196,6 +196,7 @@ impl Engine for NomadEngine {
             pids_limit: true,
             files: true,
             secret_files: self.config.variables,
+            secret_env: self.config.variables,
             out_of_memory_told: true,
             streams_apart: true,
             pull: true,
