@@ -47,7 +47,7 @@ pub struct LaunchSpec {
     /// Arguments to the entry point; empty keeps the image's own, if it has any.
     pub args: Vec<String>,
     /// The whole environment given to the container, on top of the image's own.
-    pub env: Vec<(String, SecretString)>,
+    pub env: Vec<LaunchVariable>,
     /// Files to place before the start.
     pub files: Vec<LaunchFile>,
     /// Limits.
@@ -93,7 +93,7 @@ impl LaunchSpec {
         add("args");
         self.args.iter().for_each(|part| add(part));
         add("env");
-        self.env.iter().for_each(|(name, _)| add(name));
+        self.env.iter().for_each(|variable| add(&variable.name));
         add("files");
         self.files.iter().for_each(|file| add(&file.path));
         let digest = context.finish();
@@ -103,7 +103,8 @@ impl LaunchSpec {
     /// The environment as `NAME=value`, exposed for the engine's request.
     #[must_use]
     pub fn exposed_env(&self) -> Vec<String> {
-        self.env.iter().map(|(name, value)| format!("{name}={}", value.expose_secret())).collect()
+        let exposed = |variable: &LaunchVariable| format!("{}={}", variable.name, variable.value.expose_secret());
+        self.env.iter().map(exposed).collect()
     }
 }
 
@@ -114,6 +115,32 @@ pub enum PullPolicy {
     IfMissing,
     /// Before every launch.
     Always,
+}
+
+/// A variable of the container's environment.
+#[derive(Debug, Clone)]
+pub struct LaunchVariable {
+    /// Letters, digits and `_`, no digit first.
+    pub name: String,
+    /// Any text without NUL.
+    pub value: SecretString,
+    /// Whether it must stay invisible to whoever may inspect the workload, where the engine
+    /// [can see to that](super::Capabilities::secret_env).
+    pub secret: bool,
+}
+
+impl LaunchVariable {
+    /// One that whoever may inspect the workload may see.
+    #[must_use]
+    pub fn plain(name: impl Into<String>, value: impl Into<SecretString>) -> Self {
+        Self { name: name.into(), value: value.into(), secret: false }
+    }
+
+    /// One that nobody is to see who does not have to.
+    #[must_use]
+    pub fn secret(name: impl Into<String>, value: impl Into<SecretString>) -> Self {
+        Self { name: name.into(), value: value.into(), secret: true }
+    }
 }
 
 /// A file that is placed in the container before its start.

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use error::{EngineError, EngineErrorKind, Persistence};
-pub use launch::{Credentials, Handle, LaunchFile, LaunchProgress, LaunchSpec, PullPolicy, label};
+pub use launch::{Credentials, Handle, LaunchFile, LaunchProgress, LaunchSpec, LaunchVariable, PullPolicy, label};
 pub use observe::{Change, Exit, Found, LaunchFailure, LogFrame, LogSource, Observation, WorkloadPhase};
 
 use crate::domain::AttemptId;
@@ -115,6 +115,8 @@ pub struct Capabilities {
     pub files: bool,
     /// Secrets given as files stay invisible to whoever may only inspect the workload.
     pub secret_files: bool,
+    /// Secrets given as environment variables stay invisible to whoever may only inspect the workload.
+    pub secret_env: bool,
     /// A kill for want of memory is told apart from other kills.
     pub out_of_memory_told: bool,
     /// stdout and stderr are told apart.

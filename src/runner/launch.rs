@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use super::Shared;
 use crate::{
     domain::{AttemptEnd, ErrorCode, Given, GivenAs, JobConfig, Project, SecretDelivery, TraceParent},
-    engines::{Credentials, LaunchFile, LaunchSpec, PullPolicy},
+    engines::{Credentials, LaunchFile, LaunchSpec, LaunchVariable, PullPolicy},
     registry::server_of,
     store::{LaunchPlan, SCHEDULER, StoreError},
     vault::KeyError,
@@ -62,19 +62,18 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
         return Err(never(ErrorCode::ImageNotAllowed, message));
     }
     let config = shared.keys.open_config(run.project, run.job, run.revision, &plan.config).await?;
-    let mut env: BTreeMap<String, SecretString> =
-        config.env.iter().map(|(name, value)| (name.clone(), SecretString::from(value.as_str()))).collect();
+    let mut env: BTreeMap<String, LaunchVariable> = BTreeMap::new();
+    let mut set = |variable: LaunchVariable| _ = env.insert(variable.name.clone(), variable);
+    config.env.iter().for_each(|(name, value)| set(LaunchVariable::plain(name, value.as_str())));
     if let Some(sealed) = &plan.env {
         let own: BTreeMap<String, String> = shared.keys.open_env(run.project, run.id, sealed).await?;
-        env.extend(own.into_iter().map(|(name, value)| (name, SecretString::from(value))));
+        own.into_iter().for_each(|(name, value)| set(LaunchVariable::plain(name, value)));
     }
     let mut files = plain_files(&config);
     let mut secrets = Vec::new();
     for (name, value) in resolve_secrets(shared, &project, &config).await? {
         match config.secrets[&name].delivery {
-            SecretDelivery::Env => {
-                env.insert(name, value.clone());
-            }
+            SecretDelivery::Env => set(LaunchVariable::secret(name, value.clone())),
             SecretDelivery::File => files.push(LaunchFile {
                 path: format!("/run/secrets/{name}"),
                 content: SecretSlice::from(value.expose_secret().as_bytes().to_vec()),
@@ -93,7 +92,7 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
                 path
             }
         };
-        env.insert(name, SecretString::from(value));
+        set(LaunchVariable::plain(name, value));
     }
     let credentials = credentials(shared, plan, &project).await?;
     secrets.extend(credentials.iter().map(|login| login.password.clone()));
@@ -109,7 +108,7 @@ pub(super) async fn prepare(shared: &Shared, plan: &LaunchPlan) -> Result<Prepar
             credentials,
             command: spec.command.clone(),
             args: spec.args.clone(),
-            env: env.into_iter().collect(),
+            env: env.into_values().collect(),
             files,
             resources: spec.resources,
             kill_grace: grace,

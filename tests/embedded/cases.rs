@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 
 use futures::StreamExt;
 use haulier::engines::{
-    Change, Engine, LaunchFailure, LaunchFile, LaunchProgress, LogSource, WorkloadPhase,
+    Change, Engine, LaunchFailure, LaunchFile, LaunchProgress, LaunchVariable, LogSource, WorkloadPhase,
     contract::{Step, Subject, Verdict, run_case},
 };
 
@@ -89,7 +89,7 @@ async fn shim_killed_is_an_interruption(subject: Arc<Subject>) -> Verdict {
 /// Secrets are in no file that outlives the start, and in no command line.
 async fn secrets_are_nowhere_on_the_disk(subject: Arc<Subject>) -> Verdict {
     let mut spec = subject.spec(&[Step::Print("ready"), Step::AwaitTerm(0)]);
-    spec.env = vec![("TOKEN".to_owned(), "the-secret-itself".into())];
+    spec.env = vec![LaunchVariable::secret("TOKEN", "the-secret-itself")];
     let content = b"the-secret-itself".to_vec().into();
     spec.files = vec![LaunchFile { path: "/run/secrets/token".to_owned(), content, mode: 0o400, secret: true }];
     let handle = subject.launch(&spec).await;

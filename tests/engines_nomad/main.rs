@@ -1,15 +1,21 @@
 //! The engine contract on Nomad: on the agent that `HAULIER_TEST_NOMAD_ADDR` names, with the token of
 //! `HAULIER_TEST_NOMAD_TOKEN`, which need not be allowed more than the README says, and for faults that of
-//! `HAULIER_TEST_NOMAD_FAULTS_TOKEN`, which must be allowed `alloc-lifecycle` as well; else on an agent of the test's
+//! `HAULIER_TEST_NOMAD_FAULTS_TOKEN`, which must be allowed `alloc-lifecycle` as well; rights also with that of
+//! `HAULIER_TEST_NOMAD_MANAGEMENT_TOKEN`, which must be allowed to make tokens; else on an agent of the test's
 //! own, which answers as a real one was recorded to, and runs real containers.
 
+mod cluster;
 #[path = "../gate/mod.rs"]
 mod gate;
 mod node;
 mod recorded;
+mod rights;
+mod secrets;
 mod server;
 #[path = "../subject/mod.rs"]
 mod subject;
+mod templates;
+mod tokens;
 mod world;
 
 use std::{env, io::Write, sync::Arc};

@@ -1,8 +1,7 @@
 //! What the one node of the cluster does: it runs tasks with the Docker driver, on the tests' own Docker.
 
-use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::HashMap, path::Path};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bollard::{
     Docker,
     auth::DockerCredentials,
@@ -14,7 +13,10 @@ use bollard::{
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-use super::world::{Shared, now, timestamp};
+use super::{
+    templates,
+    world::{Shared, now, timestamp},
+};
 
 /// The label of everything that a test server's node has started.
 pub const LABEL: &str = "haulier-test.nomad";
@@ -49,7 +51,8 @@ impl Node {
         let config = &task["Config"];
         let image = config["image"].as_str().unwrap_or_default();
         let directory = tempfile::tempdir().map_err(|error| driver(&error))?;
-        self.place_templates(task, directory.path())
+        let variables = self.world.state().variables.clone();
+        let env = templates::place(task, directory.path(), &variables)
             .map_err(|words| ("Killing", format!("Template failed: {words}")))?;
         if config["force_pull"] == json!(true) || self.docker.inspect_image(image).await.is_err() {
             self.event("pending", "Driver", "Downloading image", &json!({"image": image}));
@@ -57,7 +60,7 @@ impl Node {
                 ("Driver Failure", format!("Failed to pull `{image}`: API error (500): {}", words(&error)))
             })?;
         }
-        let body = self.container(task, directory.path())?;
+        let body = self.container(task, directory.path(), env)?;
         let created = self.docker.create_container(None, body).await;
         let id = created
             .map_err(|error| ("Driver Failure", format!("Failed to create container: API error: {}", words(&error))))?
@@ -165,7 +168,12 @@ impl Node {
         self.docker.create_image(Some(options), None, login).try_for_each(|_| async { Ok(()) }).await
     }
 
-    fn container(&self, task: &Value, directory: &Path) -> Result<ContainerCreateBody, Failure> {
+    fn container(
+        &self,
+        task: &Value,
+        directory: &Path,
+        of_templates: HashMap<String, String>,
+    ) -> Result<ContainerCreateBody, Failure> {
         let (config, resources) = (&task["Config"], &task["Resources"]);
         let list = |key: &str| -> Result<Option<Vec<String>>, Failure> {
             let Some(parts) = config[key].as_array() else { return Ok(None) };
@@ -173,6 +181,9 @@ impl Node {
             parts.collect::<Result<_, _>>().map(Some).map_err(|words| ("Failed Validation", words))
         };
         let env = task["Env"].as_object().into_iter().flatten();
+        let mut env: HashMap<_, _> =
+            env.map(|(name, value)| (name.clone(), in_env(value.as_str().unwrap_or_default()))).collect();
+        env.extend(of_templates);
         let memory = resources["MemoryMB"].as_i64().map(|mb| mb * 1024 * 1024);
         let hard = config["cpu_hard_limit"] == json!(true);
         let volumes = config["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -180,9 +191,7 @@ impl Node {
             image: config["image"].as_str().map(str::to_owned),
             entrypoint: list("entrypoint")?,
             cmd: list("args")?,
-            env: Some(
-                env.map(|(name, value)| format!("{name}={}", in_env(value.as_str().unwrap_or_default()))).collect(),
-            ),
+            env: Some(env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
             labels: Some(HashMap::from([(LABEL.to_owned(), self.server.clone())])),
             host_config: Some(HostConfig {
                 init: config["init"].as_bool(),
@@ -196,34 +205,6 @@ impl Node {
             }),
             ..ContainerCreateBody::default()
         })
-    }
-
-    /// The two forms of template that there are: content in the job, and content in a variable.
-    fn place_templates(&self, task: &Value, directory: &Path) -> Result<(), String> {
-        for template in task["Templates"].as_array().into_iter().flatten() {
-            let text = template["EmbeddedTmpl"].as_str().unwrap_or_default();
-            let content = match text.strip_prefix("{{ with nomadVar \"") {
-                Some(rest) => {
-                    let (path, rest) = rest.split_once("\" }}{{ .").ok_or("bad template")?;
-                    let (key, _) = rest.split_once(" | base64Decode }}{{ end }}").ok_or("bad template")?;
-                    let key = key.strip_suffix(".Value");
-                    let key = key.ok_or("wrong type for value; expected string; got dependency.NomadVarItem")?;
-                    let items = self.world.state().variables.get(path).cloned().ok_or("no such variable")?;
-                    items["Items"][key].as_str().ok_or("no such item")?.to_owned()
-                }
-                None => {
-                    let content = text.strip_prefix("{{ \"").and_then(|text| text.strip_suffix("\" | base64Decode }}"));
-                    content.ok_or("bad template")?.to_owned()
-                }
-            };
-            let content = BASE64_STANDARD.decode(content).map_err(|error| error.to_string())?;
-            let path = directory.join(template["DestPath"].as_str().unwrap_or_default());
-            let mode = u32::from_str_radix(template["Perms"].as_str().unwrap_or("0644"), 8).unwrap_or(0o644);
-            fs::create_dir_all(path.parent().ok_or("no place")?).map_err(|error| error.to_string())?;
-            fs::write(&path, content).map_err(|error| error.to_string())?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(|error| error.to_string())?;
-        }
-        Ok(())
     }
 
     /// Notes what befell the task; the last ten are kept.

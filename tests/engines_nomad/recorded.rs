@@ -1,4 +1,5 @@
-//! The test's own agent against recordings of a real Nomad 1.0.18: the same question gets the same kind of answer.
+//! The test's own agent against recordings of a real Nomad 1.0.18, and of 2.0.5 where rights are concerned: the same
+//! question gets the same kind of answer.
 //! Names and times differ; what is compared is the status, the form, and what the engine reads.
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use haulier::engines::contract::eventually;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{server::Server, variable};
+use super::{server::Server, tokens::CAPABILITIES, variable, world::fresh};
 
 fn recorded() -> Value {
     serde_json::from_str(include_str!("recorded.json")).expect("the recordings are JSON")
@@ -98,6 +99,43 @@ async fn tokens_are_asked_for_as_a_real_server_does() {
         }
         let answer = request.send().await.expect("an answer");
         assert_eq!((answer.status().as_u16(), answer.text().await.expect("words").as_str()), (status, words));
+    }
+}
+
+/// Each question as it is answered to a token that may do all, and to one that may not do what it needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_asked_for_as_a_real_server_does() {
+    let Some(mut server) = server().await else { return };
+    let job = json!({"ID": "any", "Type": "batch", "Datacenters": ["dc1"], "TaskGroups": [{"Name": "run",
+        "Tasks": [{"Name": "main", "Driver": "docker", "Config": {"image": variable("HAULIER_TEST_IMAGE").unwrap()}}]}]});
+    ask(&server, "POST", "/v1/jobs", &json!({"Job": job})).await;
+    let (_, _, allocations) = ask(&server, "GET", "/v1/allocations?per_page=1", &Value::Null).await;
+    let allocations: Value = serde_json::from_str(&allocations).expect("JSON");
+    let allocation = allocations[0]["ID"].as_str().expect("an allocation").to_owned();
+    eventually("it was tried", || async {
+        let (_, _, body) = ask(&server, "GET", &format!("/v1/allocation/{allocation}"), &Value::Null).await;
+        (!serde_json::from_str::<Value>(&body).expect("JSON")["TaskStates"].is_null()).then_some(())
+    })
+    .await;
+    for question in recorded()["rights"].as_array().expect("a list") {
+        let member = |key: &str| question[key].as_str().unwrap_or_default();
+        let path = member("path").replace("{allocation}", &allocation);
+        for answer in ["allowed", "refused"] {
+            let real = &question[answer];
+            let capabilities = CAPABILITIES.into_iter().filter(|it| answer == "allowed" || *it != member("needs"));
+            server.token = fresh().to_string();
+            server.allow(&server.token, &capabilities.collect::<Vec<_>>());
+            let (status, text, body) = ask(&server, member("method"), &path, &question["body"]).await;
+            let where_ = format!("{} {path}, {answer}", member("method"));
+            assert_eq!(
+                (json!(status), json!(text)),
+                (real["status"].clone(), real["text"].clone()),
+                "{where_}: {body}"
+            );
+            if let Value::String(words) = &real["answer"] {
+                assert_eq!(body.trim(), words.trim(), "{where_}");
+            }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A Nomad agent for tests: the part of its HTTP interface that Haulier uses, as recordings of a real one show it.
+//! A Nomad agent for tests: the part of its HTTP interface that Haulier uses, as recordings of a real one show it. What
+//! tokens may do is as Nomad 2.0 was seen to have it.
 
 use std::{
     collections::HashMap,
@@ -10,13 +11,13 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{Path, Query, Request, State},
-    http::{Method, StatusCode, header},
+    http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{get, post, put},
 };
 use bollard::Docker;
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use uuid::Uuid;
 
 use super::{
     node::{self, LABEL},
+    tokens::{Allowed, CAPABILITIES, needs},
     world::{Shared, World, fresh},
 };
 
@@ -48,7 +50,8 @@ pub struct Server {
 struct Agent {
     world: Shared,
     docker: Docker,
-    token: Arc<str>,
+    /// Who may do what.
+    tokens: Arc<Mutex<HashMap<String, Allowed>>>,
     id: Arc<str>,
     /// What runs on the node.
     tasks: Arc<Mutex<JoinSet<()>>>,
@@ -64,7 +67,7 @@ impl Server {
         let agent = Agent {
             world: Arc::new(World::default()),
             docker,
-            token: token.as_str().into(),
+            tokens: Arc::default(),
             id: id.as_str().into(),
             tasks: Arc::default(),
         };
@@ -74,13 +77,14 @@ impl Server {
             .route("/v1/job/{id}/allocations", get(allocations))
             .route("/v1/job/{id}/evaluations", get(evaluations))
             .route("/v1/job/{id}/summary", get(summary))
+            .route("/v1/allocations", get(all_allocations))
             .route("/v1/allocation/{id}", get(allocation))
             .route("/v1/allocation/{id}/stop", post(replace))
             .route("/v1/client/fs/logs/{id}", get(logs))
             .route("/v1/event/stream", get(events))
             .route("/v1/agent/self", get(agent_self))
             .route("/v1/status/leader", get(async || Json(json!("127.0.0.1:4647"))))
-            .route("/v1/var/{*path}", any(variable))
+            .route("/v1/var/{*path}", put(keep_variable).delete(remove_variable))
             .layer(middleware::from_fn_with_state(agent.clone(), checked))
             .with_state(agent.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -88,11 +92,28 @@ impl Server {
         let listener = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Self { address, token, agent, docker_host: docker_host.to_owned(), listener }
+        let server = Self { address, token, agent, docker_host: docker_host.to_owned(), listener };
+        server.allow(&server.token, &CAPABILITIES);
+        server
     }
 }
 
 impl Server {
+    /// How many jobs and variables there are.
+    pub fn count(&self) -> (usize, usize) {
+        let state = self.agent.world.state();
+        (state.jobs.len(), state.variables.len())
+    }
+
+    /// Lets the token do this, and nothing else.
+    pub fn allow(&self, token: &str, capabilities: &[&str]) {
+        self.agent
+            .tokens
+            .lock()
+            .expect("nobody has panicked with it")
+            .insert(token.to_owned(), Allowed::of(capabilities));
+    }
+
     /// Removes whatever the node has started.
     fn remove_containers(&self) {
         let script = "docker ps -aq --filter label=$0 | xargs -r docker rm -fv";
@@ -121,15 +142,30 @@ fn text(status: u16, words: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], words.into()).into_response()
 }
 
+fn denied() -> Response {
+    text(403, "Permission denied")
+}
+
 /// The token, and the index that every answer carries.
-async fn checked(State(agent): State<Agent>, Query(parameters): Parameters, request: Request, next: Next) -> Response {
+async fn checked(
+    State(agent): State<Agent>,
+    Query(parameters): Parameters,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if request.uri().path() != "/v1/status/leader" {
         let token = request.headers().get("x-nomad-token").and_then(|token| token.to_str().ok());
-        match token {
-            Some(token) if token == &*agent.token => {}
-            Some(token) if Uuid::parse_str(token).is_ok() => return text(403, "ACL token not found"),
-            Some(_) => return text(500, "acl token lookup failed: index error: UUID must be 36 characters"),
-            None => return text(403, "Permission denied"),
+        let Some(token) = token else { return denied() };
+        let known = agent.tokens.lock().expect("nobody has panicked with it").get(token).cloned();
+        match known {
+            Some(allowed) => {
+                if needs(request.method(), request.uri().path()).is_some_and(|needed| !allowed.includes(needed)) {
+                    return denied();
+                }
+                request.extensions_mut().insert(allowed);
+            }
+            None if Uuid::parse_str(token).is_ok() => return text(403, "ACL token not found"),
+            None => return text(500, "acl token lookup failed: index error: UUID must be 36 characters"),
         }
     }
     // A question that waits for a change.
@@ -145,13 +181,13 @@ async fn checked(State(agent): State<Agent>, Query(parameters): Parameters, requ
     response
 }
 
-async fn register(State(agent): State<Agent>, body: Bytes) -> Response {
+async fn register(State(agent): State<Agent>, Extension(allowed): Extension<Allowed>, body: Bytes) -> Response {
     let request: Value = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) if body.is_empty() => return text(400, format!("EOF {error}")),
         Err(_) => return text(400, "invalid character 'b' looking for beginning of object key string"),
     };
-    match agent.world.register(&request) {
+    match agent.world.register(&request, allowed.includes("submit-job")) {
         Err((status, words)) => text(status, words),
         Ok((answer, allocation)) => {
             if let Some(allocation) = allocation {
@@ -222,6 +258,12 @@ async fn summary(State(agent): State<Agent>, Path(id): Path<String>) -> Response
     if state.jobs.contains_key(&id) { Json(state.summary(&id)).into_response() } else { text(404, "job not found") }
 }
 
+async fn all_allocations(State(agent): State<Agent>, Query(parameters): Parameters) -> Json<Value> {
+    let state = agent.world.state();
+    let most = parameters.get("per_page").and_then(|most| most.parse().ok()).unwrap_or(usize::MAX);
+    Json(state.allocations.values().map(|allocation| allocation.value.clone()).take(most).collect())
+}
+
 async fn allocation(State(agent): State<Agent>, Path(id): Path<String>) -> Response {
     if Uuid::parse_str(&id).is_err() {
         return text(500, "alloc lookup failed: index error: UUID must be 36 characters");
@@ -242,7 +284,12 @@ async fn replace(State(agent): State<Agent>, Path(id): Path<String>) -> Response
     Json(answer).into_response()
 }
 
-async fn logs(State(agent): State<Agent>, Path(id): Path<String>, Query(parameters): Parameters) -> Response {
+async fn logs(
+    State(agent): State<Agent>,
+    Extension(allowed): Extension<Allowed>,
+    Path(id): Path<String>,
+    Query(parameters): Parameters,
+) -> Response {
     let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);
     if parameter("task").is_empty() {
         return text(400, "must provide task name");
@@ -259,6 +306,9 @@ async fn logs(State(agent): State<Agent>, Path(id): Path<String>, Query(paramete
     let Some(allocation) = state.allocations.get(&id) else {
         return text(404, format!("Unknown allocation {id:?}"));
     };
+    if !allowed.includes("read-logs") {
+        return text(500, "Permission denied");
+    }
     if parameter("task") != "main" {
         return text(400, format!("unknown task name {:?}", parameter("task")));
     }
@@ -271,10 +321,15 @@ async fn logs(State(agent): State<Agent>, Path(id): Path<String>, Query(paramete
     ([(header::CONTENT_TYPE, "text/plain")], output[from..].to_vec()).into_response()
 }
 
-async fn events(State(agent): State<Agent>) -> Response {
+/// Whoever may not read jobs gets no events, and is not told so.
+async fn events(State(agent): State<Agent>, Extension(allowed): Extension<Allowed>) -> Response {
+    let allowed = allowed.includes("read-job");
     let receiver = agent.world.events.subscribe();
-    let live = stream::unfold(receiver, |mut receiver| async move {
+    let live = stream::unfold(receiver, move |mut receiver| async move {
         let event = receiver.recv().await.ok()?;
+        if !allowed {
+            std::future::pending::<()>().await;
+        }
         Some((Ok::<_, Infallible>(format!("{event}\n")), receiver))
     });
     let first = stream::once(async { Ok("{}".to_owned()) });
@@ -287,29 +342,44 @@ async fn agent_self() -> Json<Value> {
     )
 }
 
-async fn variable(
+async fn keep_variable(
     State(agent): State<Agent>,
-    method: Method,
+    Extension(allowed): Extension<Allowed>,
     Path(path): Path<String>,
     Query(parameters): Parameters,
     body: Bytes,
 ) -> Response {
-    let mut state = agent.world.state();
-    let known = state.variables.get(&path).cloned();
-    match (method, known) {
-        (Method::PUT, Some(known)) if parameters.get("cas").is_some_and(|cas| cas == "0") => {
-            (StatusCode::CONFLICT, Json(known)).into_response()
-        }
-        (Method::PUT, _) => {
-            let Ok(value) = serde_json::from_slice::<Value>(&body) else { return text(400, "bad variable") };
-            state.variables.insert(path, value.clone());
-            Json(value).into_response()
-        }
-        (Method::DELETE, _) => {
-            state.variables.remove(&path);
-            StatusCode::NO_CONTENT.into_response()
-        }
-        (Method::GET, Some(known)) => Json(known).into_response(),
-        _ => text(404, "variable not found"),
+    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let Some(items) = value["Items"].as_object().filter(|items| !items.is_empty()) else {
+        return text(400, "variable missing required Items object");
+    };
+    if !allowed.includes("write") {
+        return denied();
     }
+    if items.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum::<usize>() > 65_536 {
+        return text(400, "RPC Error:: 400,variables are limited to 64KiB in total size");
+    }
+    if path.len() > 128 {
+        return text(400, format!("RPC Error:: 400,invalid path {path:?}"));
+    }
+    let mut state = agent.world.state();
+    if let Some(known) = state.variables.get(&path)
+        && parameters.get("cas").is_some_and(|cas| cas == "0")
+    {
+        return (StatusCode::CONFLICT, Json(known.clone())).into_response();
+    }
+    state.variables.insert(path, value.clone());
+    Json(value).into_response()
+}
+
+async fn remove_variable(
+    State(agent): State<Agent>,
+    Extension(allowed): Extension<Allowed>,
+    Path(path): Path<String>,
+) -> Response {
+    if !allowed.includes("destroy") {
+        return denied();
+    }
+    agent.world.state().variables.remove(&path);
+    StatusCode::NO_CONTENT.into_response()
 }

@@ -75,10 +75,13 @@ impl World {
         state.index
     }
 
-    /// Takes a job on; the id of the evaluation and of the allocation that this makes.
-    pub fn register(&self, request: &Value) -> Result<(Value, Option<String>), (u16, String)> {
+    /// Takes a job on, if that is allowed; the id of the evaluation and of the allocation that this makes.
+    pub fn register(&self, request: &Value, allowed: bool) -> Result<(Value, Option<String>), (u16, String)> {
         let job = request.get("Job").filter(|job| job.is_object()).ok_or((400, "Job must be specified".to_owned()))?;
         validate(job).map_err(|text| (500, text))?;
+        if !allowed {
+            return Err((403, "Permission denied".to_owned()));
+        }
         let id = job["ID"].as_str().unwrap_or_default().to_owned();
         let mut state = self.state();
         let known = state.jobs.get(&id).cloned();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Step, Subject, Verdict};
-use crate::engines::LaunchFile;
+use crate::engines::{LaunchFile, LaunchVariable};
 
 /// Values arrive byte for byte, whatever an engine or a shell might make of them.
 pub async fn environment_is_exact(subject: &Subject) -> Verdict {
@@ -15,12 +15,18 @@ pub async fn environment_is_exact(subject: &Subject) -> Verdict {
         ("EQUALS", "a=b=c"),
         ("UNICODE", "grüße 🚚"),
         ("JSON", r#"{"a": [1, "b"], "c": null}"#),
+        ("HASH", "# a #b\\"),
+        ("SPACES", " \t both ends \t "),
+        ("CONTROL", "a\r\u{8}\u{1b}[1m\u{7f}b"),
     ];
     let steps: Vec<_> = values.iter().map(|(name, _)| Step::PrintEnv(name)).collect();
-    let mut spec = subject.spec(&steps);
-    spec.env = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let expected: String = values.iter().map(|(_, value)| format!("{value}\n")).collect();
-    assert_eq!(subject.stdout(&spec).await, expected);
+    for secret in [false, true] {
+        let mut spec = subject.spec(&steps);
+        let variable = |(name, value): &(&str, &str)| LaunchVariable { secret, ..LaunchVariable::plain(*name, *value) };
+        spec.env = values.iter().map(variable).collect();
+        assert_eq!(subject.stdout(&spec).await, expected, "secret: {secret}");
+    }
     Ok(())
 }
 
@@ -37,7 +43,7 @@ pub async fn arguments_are_exact(subject: &Subject) -> Verdict {
         "grüße 🚚",
     ];
     let mut spec = subject.spec(&[]);
-    spec.env = vec![("GIVEN".to_owned(), "expanded".into())];
+    spec.env = vec![LaunchVariable::plain("GIVEN", "expanded")];
     let printf = subject.dialect.program(&["/bin/printf", "[%s]\n"]);
     spec.command = Some(printf.clone());
     spec.args = arguments.map(str::to_owned).to_vec();
@@ -124,7 +130,7 @@ pub async fn limits_apply(subject: &Subject) -> Verdict {
     let mut expected = "33554432\n50\n";
     if can.pids_limit {
         spec.resources.pids = Some(77);
-        spec.env = vec![("PIDS".to_owned(), "77".into())];
+        spec.env = vec![LaunchVariable::plain("PIDS", "77")];
         expected = "33554432\n77\n50\n";
     }
     assert_eq!(subject.stdout(&spec).await, expected);

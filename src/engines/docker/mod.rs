@@ -138,6 +138,8 @@ impl Engine for DockerEngine {
             pids_limit: true,
             files: true,
             secret_files: true,
+            // Whoever may inspect a container sees its environment.
+            secret_env: false,
             // Newer versions of Podman tell, older ones do not.
             out_of_memory_told: !self.podman,
             streams_apart: true,

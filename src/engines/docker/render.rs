@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{AttemptId, InstallationId, RunId},
-        engines::{LaunchFile, PullPolicy},
+        engines::{LaunchFile, LaunchVariable, PullPolicy},
     };
 
     fn spec() -> LaunchSpec {
@@ -98,7 +98,7 @@ mod tests {
             credentials: None,
             command: Some(vec!["python".to_owned()]),
             args: vec!["-m".to_owned(), "load".to_owned()],
-            env: vec![("A".to_owned(), "${b}".into())],
+            env: vec![LaunchVariable::plain("A", "${b}")],
             files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
             resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
             kill_grace: Duration::from_secs(10),

@@ -188,6 +188,7 @@ impl Engine for EmbeddedEngine {
             pids_limit: self.machine.enforced.pids,
             files: true,
             secret_files: true,
+            secret_env: true,
             out_of_memory_told: self.machine.enforced.memory,
             streams_apart: true,
             pull: true,

@@ -72,6 +72,7 @@ impl Engine for KubernetesEngine {
             pids_limit: false,
             files: true,
             secret_files: true,
+            secret_env: true,
             out_of_memory_told: true,
             streams_apart: false,
             pull: true,

@@ -75,7 +75,9 @@ pub(super) fn render(spec: &LaunchSpec, template: &PodTemplateSpec, service_acco
         }),
         command: command.as_ref().map(|words| words.iter().map(|word| exact(word)).collect()),
         args: (!args.is_empty()).then(|| args.iter().map(|word| exact(word)).collect()),
-        env: some(env.iter().enumerate().map(|(index, (variable, _))| variable_from(variable, &name, index)).collect()),
+        env: some(
+            env.iter().enumerate().map(|(index, variable)| variable_from(&variable.name, &name, index)).collect(),
+        ),
         resources: limits(*resources),
         volume_mounts: some(files.iter().enumerate().map(|(index, file)| mount(file, index)).collect()),
         ..Container::default()
@@ -225,7 +227,7 @@ fn readable(mode: u32) -> i32 {
 
 fn inputs(spec: &LaunchSpec, name: String) -> Secret {
     let env = spec.env.iter().enumerate();
-    let env = env.map(|(index, (_, value))| (env_key(index), ByteString(value.expose_secret().as_bytes().to_vec())));
+    let env = env.map(|(index, it)| (env_key(index), ByteString(it.value.expose_secret().as_bytes().to_vec())));
     let files = spec.files.iter().enumerate();
     let files = files.map(|(index, file)| (file_key(index), ByteString(file.content.expose_secret().to_vec())));
     secret(spec, name, "Opaque", env.chain(files).collect())

@@ -3,7 +3,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::{AttemptId, InstallationId, RunId};
+use crate::{
+    domain::{AttemptId, InstallationId, RunId},
+    engines::LaunchVariable,
+};
 
 fn spec() -> LaunchSpec {
     let file = |path: &str, mode, secret| LaunchFile {
@@ -26,7 +29,7 @@ fn spec() -> LaunchSpec {
         }),
         command: Some(vec!["python".to_owned()]),
         args: vec!["$(A) costs $5".to_owned()],
-        env: vec![("A".to_owned(), "$(b) stays".to_owned().into())],
+        env: vec![LaunchVariable::plain("A", "$(b) stays")],
         files: vec![file("/run/secrets/token", 0o400, true), file("/etc/app/config.json", 0o644, false)],
         resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
         kill_grace: Duration::from_secs(10),

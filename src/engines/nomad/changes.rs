@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt};
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::{Client, send},
+    client::Client,
     operation::{LIST_JOBS, WATCH},
     types::EventBatch,
 };
@@ -26,7 +26,7 @@ pub(super) fn watch(client: Arc<Client>) -> BoxStream<'static, Change> {
     let deadline = Instant::now() + LONGEST;
     stream::once(async move {
         let request = client.request(Method::GET, "/v1/event/stream?topic=Allocation&topic=Job");
-        let opened = timeout_at(deadline, send(WATCH, request)).await;
+        let opened = timeout_at(deadline, client.send(WATCH, request)).await;
         match opened {
             Ok(Ok(response)) => events(response, deadline),
             // Servers before 1.0 have none, and a policy may forbid them.
@@ -49,22 +49,17 @@ fn events(response: Response, deadline: Instant) -> BoxStream<'static, Change> {
     .boxed()
 }
 
-/// Takes the whole messages off the front; `None`: what is there is no message.
+/// Takes the whole messages off the front, each on a line; `None`: what is there is no message.
 fn take(buffer: &mut BytesMut) -> Option<Vec<Change>> {
-    let mut messages = serde_json::Deserializer::from_slice(buffer).into_iter::<EventBatch>();
-    let (mut changes, mut read) = (Vec::new(), 0);
-    for message in messages.by_ref() {
-        match message {
-            Ok(batch) => changes.extend(batch.events.into_iter().flatten().filter_map(|event| {
-                let names = std::iter::once(event.key).chain(event.filter_keys.into_iter().flatten());
-                names.into_iter().find_map(|name| WorkloadName::attempt(&name)).map(Change::Workload)
-            })),
-            Err(error) if error.is_eof() => break,
-            Err(_) => return None,
-        }
+    let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let lines = buffer.split_to(whole);
+    let mut changes = Vec::new();
+    for message in serde_json::Deserializer::from_slice(&lines).into_iter::<EventBatch>() {
+        changes.extend(message.ok()?.events.into_iter().flatten().filter_map(|event| {
+            let names = std::iter::once(event.key).chain(event.filter_keys.into_iter().flatten());
+            names.into_iter().find_map(|name| WorkloadName::attempt(&name)).map(Change::Workload)
+        }));
     }
-    read += messages.byte_offset();
-    buffer.advance(read.min(buffer.len()));
     Some(changes)
 }
 
@@ -76,7 +71,7 @@ fn questions(client: Arc<Client>, deadline: Instant) -> BoxStream<'static, Chang
             let wait = format!("{}s", WAIT.as_secs());
             request = request.query(&[("index", index.to_string()), ("wait", wait)]);
         }
-        let response = timeout_at(deadline, send(LIST_JOBS, request)).await.ok()?.ok()?;
+        let response = timeout_at(deadline, client.send(LIST_JOBS, request)).await.ok()?.ok()?;
         let now = response.headers().get("x-nomad-index")?.to_str().ok()?.parse().ok()?;
         let changed = index.is_some_and(|index| index != now).then_some(Change::Everything);
         Some((stream::iter(changed), (client, Some(now))))
@@ -96,15 +91,20 @@ mod tests {
         let name = attempt.workload_name();
         let text = format!(
             r#"{{}}{{"Index": 1, "Events": [{{"Topic": "Allocation", "Key": "a-b", "FilterKeys": ["{name}", ""]}}]}}
-               {{"Index": 2, "Events": [{{"Topic": "Job", "Key": "{name}"}}, {{"Topic": "Job", "Key": "theirs"}}]}}"#
+               {{}}
+               {{"Index": 2, "Events": [{{"Topic": "Job", "Payload": [-1, 0.5e-3, "ü"], "Key": "{name}"}}, {{"Key": "theirs"}}]}}
+"#
         );
-        let mut buffer = BytesMut::new();
-        let mut told = Vec::new();
-        for chunk in text.as_bytes().chunks(7) {
-            buffer.extend_from_slice(chunk);
-            told.extend(take(&mut buffer).unwrap());
+        for size in 1..=text.len() {
+            let mut buffer = BytesMut::new();
+            let mut told = Vec::new();
+            for chunk in text.as_bytes().chunks(size) {
+                buffer.extend_from_slice(chunk);
+                told.extend(take(&mut buffer).unwrap());
+            }
+            assert_eq!(told, [Change::Workload(attempt), Change::Workload(attempt)], "in pieces of {size}");
+            assert!(buffer.is_empty());
         }
-        assert_eq!(told, [Change::Workload(attempt), Change::Workload(attempt)]);
-        assert!(take(&mut BytesMut::from("<html>")).is_none());
+        assert!(take(&mut BytesMut::from("<html>\n")).is_none());
     }
 }

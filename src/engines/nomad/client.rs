@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::operation::Operation;
+use super::{operation::Operation, rights::Rights};
 use crate::engines::{EngineError, EngineErrorKind as Kind, Persistence};
 
 /// For answers that the servers give from memory.
@@ -24,6 +24,8 @@ pub(super) struct Client {
     token: Option<SecretString>,
     namespace: Option<String>,
     region: Option<String>,
+    /// What its refusals teach, and the probe.
+    pub(super) rights: Rights,
 }
 
 impl Client {
@@ -34,11 +36,21 @@ impl Client {
         namespace: Option<String>,
         region: Option<String>,
     ) -> Self {
-        Self { http, address: address.trim_end_matches('/').to_owned(), token, namespace, region }
+        let address = address.trim_end_matches('/').to_owned();
+        Self { http, address, token, namespace, region, rights: Rights::default() }
     }
 
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    pub(super) const fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The namespace that requests are about: an agent's own is always the same.
+    pub(super) fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
     }
 
     /// A request that is not sent yet.
@@ -61,7 +73,7 @@ impl Client {
         operation: Operation,
         path: &str,
     ) -> Result<Option<T>, EngineError> {
-        let response = send(operation, self.request(Method::GET, path).timeout(QUICK)).await;
+        let response = self.send(operation, self.request(Method::GET, path).timeout(QUICK)).await;
         match response {
             Ok(response) => json(operation.name, response).await.map(Some),
             Err(Refusal { status: Some(StatusCode::NOT_FOUND), .. }) => Ok(None),
@@ -81,7 +93,16 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        send(operation, request).await.map(drop)
+        self.send(operation, request).await.map(drop)
+    }
+
+    /// Sends it; any answer but success is a refusal.
+    pub(super) async fn send(&self, operation: Operation, request: RequestBuilder) -> Result<Response, Refusal> {
+        let answer = send(operation, request).await;
+        if answer.as_ref().is_err_and(Refusal::is_of_the_token) {
+            self.rights.learn(operation.needs, Some(false));
+        }
+        answer
     }
 }
 
@@ -95,14 +116,20 @@ pub(super) struct Refusal {
     pub(super) error: EngineError,
 }
 
+impl Refusal {
+    /// Whether the agent does not know the token, or its policy does not allow this.
+    pub(super) fn is_of_the_token(&self) -> bool {
+        self.error.kind == Kind::Unauthorized
+    }
+}
+
 impl From<Refusal> for EngineError {
     fn from(refusal: Refusal) -> Self {
         refusal.error
     }
 }
 
-/// Sends it; any answer but success is a refusal.
-pub(super) async fn send(operation: Operation, request: RequestBuilder) -> Result<Response, Refusal> {
+async fn send(operation: Operation, request: RequestBuilder) -> Result<Response, Refusal> {
     let response = request.send().await.map_err(|error| unreachable(operation.name, error))?;
     let status = response.status();
     if status.is_success() {
@@ -132,8 +159,16 @@ fn unreachable(operation: &'static str, error: reqwest::Error) -> Refusal {
 fn meaning(status: StatusCode, words: &str) -> (Kind, Persistence, &'static str) {
     let says = |needles: &[&str]| needles.iter().any(|needle| words.contains(needle));
     match status.as_u16() {
+        403 if says(&["disabled by the scheduler configuration"]) => (
+            Kind::NoCapacity,
+            Persistence::Temporary,
+            ": allow it with `nomad operator scheduler set-config -reject-job-registration=false`",
+        ),
         403 => (Kind::Unauthorized, Persistence::Permanent, ": check the token"),
-        500 if says(&["acl token lookup failed"]) => (Kind::Unauthorized, Persistence::Permanent, ": check the token"),
+        // Whoever may not read output is told so with a 500.
+        500 if words == "Permission denied" || says(&["acl token lookup failed"]) => {
+            (Kind::Unauthorized, Persistence::Permanent, ": check the token")
+        }
         500 if says(&["No cluster leader", "rpc error", "connection refused", "i/o timeout", "Unknown node"]) => {
             (Kind::Unreachable, Persistence::Unreachable, ": is the cluster up?")
         }
@@ -178,6 +213,12 @@ mod tests {
             (403, "Permission denied", (Kind::Unauthorized, Permanent)),
             (403, "ACL token not found", (Kind::Unauthorized, Permanent)),
             (500, "acl token lookup failed: index error: UUID must be 36 characters", (Kind::Unauthorized, Permanent)),
+            (500, "Permission denied", (Kind::Unauthorized, Permanent)),
+            (
+                403,
+                "Job registration, dispatch, and scale are disabled by the scheduler configuration",
+                (Kind::NoCapacity, Temporary),
+            ),
             (500, "1 error occurred:\n\t* Job ID contains a space\n\n", (Kind::Rejected, Permanent)),
             (500, "job \"ns\" is in nonexistent namespace \"nope\"", (Kind::Rejected, Permanent)),
             (500, "No cluster leader", (Kind::Unreachable, Unreachable)),

@@ -7,22 +7,33 @@ use super::{
     NomadEngine,
     client::Refusal,
     operation::{FORGET_SECRETS, KEEP_SECRETS, PURGE, READ_JOB, REGISTER, STOP},
-    render::{SECRETS, render, variable, variable_path},
+    render::{SECRETS, render, secrets, variable_path},
     types::Job,
 };
 use crate::engines::{EngineError, EngineErrorKind, Handle, LaunchSpec, Persistence, label};
 
-/// As much as a variable holds.
-const LARGEST: usize = 60_000;
+/// As many bytes as a variable holds, with the names of its items.
+const LARGEST: usize = 65_536;
 /// The meta key that makes a new version of a job that is tried again.
 const TRY: &str = "haulier.try";
 
 impl NomadEngine {
-    /// Registers the job if there is none: only one of many who try at once succeeds.
+    /// Registers the job if there is none: only one of many who try at once succeeds. What the token may not do is
+    /// waited for: no attempt is to be used up by it.
     pub(super) async fn ensure_job(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
-        if let Some(variable) = variable(spec) {
-            self.keep_secrets(spec, &variable).await?;
+        let waits =
+            |why: String| EngineError::new(EngineErrorKind::Unauthorized, Persistence::Unreachable, REGISTER.name, why);
+        if let Some(why) = self.forbidden() {
+            return Err(waits(why));
         }
+        self.register(spec).await.map_err(|error| match error.kind {
+            EngineErrorKind::Unauthorized => waits(self.forbidden().unwrap_or(error.detail)),
+            _ => error,
+        })
+    }
+
+    async fn register(&self, spec: &LaunchSpec) -> Result<Handle, EngineError> {
+        self.keep_secrets(spec).await?;
         let body = json!({"Job": render(spec, &self.config), "EnforceIndex": true, "JobModifyIndex": 0});
         match self.client.call(REGISTER, Method::POST, "/v1/jobs", Some(&body)).await {
             Ok(()) => Ok(Handle { attempt: spec.attempt, id: spec.name().to_string() }),
@@ -31,7 +42,11 @@ impl NomadEngine {
         }
     }
 
-    async fn keep_secrets(&self, spec: &LaunchSpec, variable: &Value) -> Result<(), EngineError> {
+    async fn keep_secrets(&self, spec: &LaunchSpec) -> Result<(), EngineError> {
+        let items = secrets(spec, &self.config);
+        if items.is_empty() {
+            return Ok(());
+        }
         let reject = |kind, text: &str| Err(EngineError::new(kind, Persistence::Permanent, KEEP_SECRETS.name, text));
         if !self.config.variables {
             return reject(
@@ -39,14 +54,14 @@ impl NomadEngine {
                 "this Nomad has no Variables (they come with 1.4), so there is no place for secret files: give them as environment variables",
             );
         }
-        if variable.to_string().len() > LARGEST {
+        if items.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > LARGEST {
             return reject(
                 EngineErrorKind::Rejected,
-                "the secret files are larger than a Nomad variable (64 KiB, as base64): fetch them in the script",
+                "the secrets are larger than a Nomad variable (64 KiB, files as base64): fetch them in the script",
             );
         }
         let path = format!("/v1/var/{}?cas=0", variable_path(spec.name().as_str()));
-        match self.client.call(KEEP_SECRETS, Method::PUT, &path, Some(variable)).await {
+        match self.client.call(KEEP_SECRETS, Method::PUT, &path, Some(&json!({"Items": items}))).await {
             // An earlier call has come as far as this.
             Err(Refusal { status: Some(StatusCode::CONFLICT), .. }) | Ok(()) => Ok(()),
             Err(refusal) => Err(refusal.error),
@@ -126,7 +141,7 @@ impl NomadEngine {
     }
 }
 
-/// Whether there are secret files for the job's task.
+/// Whether there are secrets for the job's task.
 fn has_secrets(job: &Job) -> bool {
     job.meta.as_ref().is_some_and(|meta| meta.contains_key(SECRETS))
 }

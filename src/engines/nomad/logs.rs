@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     NomadEngine,
-    client::{QUICK, Refusal, send},
+    client::{QUICK, Refusal},
     observe::Output,
     operation::READ_OUTPUT,
     render::TASK,
@@ -172,7 +172,7 @@ impl Reader {
             ("offset", &offset),
             ("plain", "true"),
         ]);
-        let answer = timeout(QUICK, send(READ_OUTPUT, request)).await;
+        let answer = timeout(QUICK, self.engine.client.send(READ_OUTPUT, request)).await;
         match answer.map_err(|_| broken("no answer in time"))? {
             Ok(response) => Ok(Some(response)),
             Err(Refusal { status: Some(StatusCode::NOT_FOUND), words, .. }) if pass.ended.is_some() => {

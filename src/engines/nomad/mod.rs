@@ -9,8 +9,10 @@ mod launch;
 mod logs;
 mod observe;
 mod operation;
+mod probe;
 mod read;
 mod render;
+mod rights;
 mod types;
 
 use std::{
@@ -26,7 +28,7 @@ use futures::stream::BoxStream;
 use quick_cache::sync::Cache;
 use reqwest::{Certificate, Identity};
 use secrecy::SecretString;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::{
     Capabilities, Change, Engine, EngineError, EngineErrorKind, EngineHealth, Exit, Found, Handle, LaunchProgress,
@@ -37,7 +39,7 @@ use crate::{
     outgoing,
 };
 use client::Client;
-use operation::{ASK_AGENT, LIST_JOBS, LOOK_FOR_NAMESPACE, Operation, READ_JOB};
+use operation::ASK_AGENT;
 use types::AgentSelf;
 
 /// How a Nomad cluster is reached and used.
@@ -62,8 +64,8 @@ pub struct NomadConfig {
     pub priority: u8,
     /// The network mode of containers. Default: the Docker driver's own, which is a bridge.
     pub network: Option<String>,
-    /// Whether the cluster has Variables, which come with 1.4, and the token may write and destroy them: secret files
-    /// need them.
+    /// Whether the cluster has Variables, which come with 1.4, and the token may write and destroy them: secrets are kept
+    /// in them. Without them there are no secret files, and secrets in the environment stand in the job.
     pub variables: bool,
     /// Whether containers get an init process, which passes TERM on and reaps.
     pub init: bool,
@@ -185,27 +187,6 @@ impl fmt::Debug for NomadEngine {
     }
 }
 
-impl NomadEngine {
-    /// Asks for what is needed by whatever else is done.
-    async fn check(&self) -> Result<(), EngineError> {
-        let wrong = |operation: Operation, text: String| {
-            Err(EngineError::new(EngineErrorKind::Rejected, Persistence::Permanent, operation.name, text))
-        };
-        if self.client.get::<IgnoredAny>(LIST_JOBS, "/v1/jobs?prefix=r-&per_page=1").await?.is_none() {
-            return wrong(LIST_JOBS, "what answers is no Nomad agent: check the address".to_owned());
-        }
-        // There is no such job: what counts is that it may be asked for.
-        self.client.get::<IgnoredAny>(READ_JOB, "/v1/job/r-/summary").await?;
-        if let Some(name) = &self.config.namespace
-            && self.client.get::<IgnoredAny>(LOOK_FOR_NAMESPACE, &format!("/v1/namespace/{name}")).await?.is_none()
-        {
-            let text = format!("there is no namespace `{name}`: make it with `nomad namespace apply {name}`");
-            return wrong(LOOK_FOR_NAMESPACE, text);
-        }
-        Ok(())
-    }
-}
-
 #[async_trait]
 impl Engine for NomadEngine {
     fn capabilities(&self) -> Capabilities {
@@ -215,6 +196,7 @@ impl Engine for NomadEngine {
             pids_limit: true,
             files: true,
             secret_files: self.config.variables,
+            secret_env: self.config.variables,
             out_of_memory_told: true,
             streams_apart: true,
             pull: true,
@@ -262,12 +244,13 @@ impl Engine for NomadEngine {
         // A policy for running jobs need not include what an agent tells of itself.
         let agent = self.client.get::<AgentSelf>(ASK_AGENT, "/v1/agent/self").await;
         let build = agent.ok().flatten().and_then(|agent| agent.member?.tags?.remove("build"));
-        match self.check().await {
-            Ok(()) => {
+        let useless = self.check().await.err().map(|error| error.detail).or_else(|| self.forbidden());
+        match useless {
+            None => {
                 let version = Some(build.map_or_else(|| "Nomad".to_owned(), |build| format!("Nomad {build}")));
-                EngineHealth { reachable: true, version, detail: None }
+                EngineHealth { reachable: true, version, detail: self.wanting() }
             }
-            Err(error) => EngineHealth { reachable: false, version: None, detail: Some(error.detail) },
+            detail => EngineHealth { reachable: false, version: None, detail },
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{
     NomadEngine,
-    client::{QUICK, send},
+    client::QUICK,
     logs::TAIL,
     operation::{LIST_JOBS, READ_JOB, READ_OUTPUT},
     read::{Reading, execution, finished_at, first, in_order, started_at},
@@ -126,7 +126,7 @@ impl NomadEngine {
         let path = format!("/v1/client/fs/logs/{allocation}");
         let query = [("task", TASK), ("type", kind), ("origin", "end"), ("offset", "300"), ("plain", "true")];
         let request = self.client.request(Method::GET, &path).timeout(QUICK).query(&query);
-        send(READ_OUTPUT, request).await.ok()?.bytes().await.ok()
+        self.client.send(READ_OUTPUT, request).await.ok()?.bytes().await.ok()
     }
 
     pub(super) async fn list_jobs(&self) -> Result<Vec<Found>, EngineError> {

@@ -1,5 +1,7 @@
 //! From a launch to Nomad's job. Pure.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::NomadConfig;
 use crate::{
     domain::Resources,
-    engines::{LaunchFile, LaunchSpec, PullPolicy},
+    engines::{LaunchFile, LaunchSpec, LaunchVariable, PullPolicy},
 };
 
 /// The one task group of a job.
@@ -17,12 +19,15 @@ pub(super) const TASK: &str = "main";
 /// For how many seconds a script is to stay before its end, so that the end of its output is kept: Nomad's Docker
 /// driver reads no more once the container has ended.
 const LINGER: &str = "0.5";
-/// The meta key of a job with secret files.
+/// The meta key of a job with secrets in a variable.
 pub(super) const SECRETS: &str = "haulier.secrets";
 /// The meta key that holds a dollar sign: see [`in_env`].
 const DOLLAR: &str = "haulier_dollar";
 
-/// The job of this launch. Secret files are not in it: see [`variable`].
+/// The variable's item with the secrets of the environment.
+const ENV: &str = "env";
+
+/// The job of this launch. Secrets are not in it: see [`secrets`].
 pub(super) fn render(spec: &LaunchSpec, config: &NomadConfig) -> Value {
     let LaunchSpec {
         owner: _,
@@ -84,13 +89,17 @@ pub(super) fn render(spec: &LaunchSpec, config: &NomadConfig) -> Value {
     }
     let mut meta: Map<_, _> = spec.labels().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     meta.insert(DOLLAR.to_owned(), json!("$"));
-    if files.iter().any(|file| file.secret) {
+    let (secret_env, plain_env): (Vec<_>, Vec<_>) = env.iter().partition(|variable| is_kept(variable, config));
+    if !secret_env.is_empty() || files.iter().any(|file| file.secret) {
         meta.insert(SECRETS.to_owned(), json!("true"));
     }
-    let mut env: Map<_, _> =
-        env.iter().map(|(name, value)| (name.clone(), json!(in_env(value.expose_secret())))).collect();
+    let mut env: Map<_, _> = plain_env
+        .into_iter()
+        .map(|variable| (variable.name.clone(), json!(in_env(variable.value.expose_secret()))))
+        .collect();
     env.insert("HAULIER_LINGER".to_owned(), json!(LINGER));
-    let templates: Vec<_> = files.iter().enumerate().map(|(index, file)| template(&name, index, file)).collect();
+    let templates = files.iter().enumerate().map(|(index, file)| template(&name, index, file));
+    let templates: Vec<_> = templates.chain((!secret_env.is_empty()).then(|| env_template(&name))).collect();
     let grace = u64::try_from(kill_grace.as_nanos()).unwrap_or(u64::MAX);
     // Once, whatever happens: trying again is for the service alone.
     let restart = json!({"Attempts": 0, "Mode": "fail", "Interval": 60_000_000_000_u64, "Delay": 1_000_000_000});
@@ -133,16 +142,25 @@ pub(super) fn render(spec: &LaunchSpec, config: &NomadConfig) -> Value {
     job
 }
 
-/// What holds the content of the launch's secret files; `None` when there are none.
-pub(super) fn variable(spec: &LaunchSpec) -> Option<Value> {
-    let secrets = spec.files.iter().enumerate().filter(|(_, file)| file.secret);
-    let items: Map<_, _> = secrets
-        .map(|(index, file)| (format!("f{index}"), json!(BASE64_STANDARD.encode(file.content.expose_secret()))))
-        .collect();
-    (!items.is_empty()).then(|| json!({"Path": variable_path(spec.name().as_str()), "Items": items}))
+/// What holds the launch's secrets, by item; empty when there are none.
+pub(super) fn secrets(spec: &LaunchSpec, config: &NomadConfig) -> BTreeMap<String, String> {
+    let files = spec.files.iter().enumerate().filter(|(_, file)| file.secret);
+    let files = files.map(|(index, file)| (format!("f{index}"), BASE64_STANDARD.encode(file.content.expose_secret())));
+    let env: String = spec.env.iter().filter(|variable| is_kept(variable, config)).map(line).collect();
+    files.chain((!env.is_empty()).then(|| (ENV.to_owned(), env))).collect()
 }
 
-/// Where the secret files of this job are kept: its own task may read them, and no other job.
+/// Whether this is kept with the secrets: where there is no place for them, it stands in the job.
+const fn is_kept(variable: &LaunchVariable, config: &NomadConfig) -> bool {
+    variable.secret && config.variables
+}
+
+/// The variable as Nomad reads it from a file: between quotes it takes JSON's escapes, and nothing else for special.
+fn line(LaunchVariable { name, value, secret: _ }: &LaunchVariable) -> String {
+    format!("{name}={}\n", json!(value.expose_secret()))
+}
+
+/// Where the secrets of this job are kept: its own task may read them, and no other job.
 pub(super) fn variable_path(job: &str) -> String {
     format!("nomad/jobs/{job}")
 }
@@ -156,10 +174,7 @@ fn place(index: usize, file: &LaunchFile) -> String {
 fn template(job: &str, index: usize, file: &LaunchFile) -> Value {
     let LaunchFile { path: _, content, mode, secret } = file;
     let text = if *secret {
-        format!(
-            "{{{{ with nomadVar \"{}\" }}}}{{{{ .f{index}.Value | base64Decode }}}}{{{{ end }}}}",
-            variable_path(job)
-        )
+        of_variable(job, &format!(".f{index}.Value | base64Decode"))
     } else {
         format!("{{{{ \"{}\" | base64Decode }}}}", BASE64_STANDARD.encode(content.expose_secret()))
     };
@@ -167,6 +182,17 @@ fn template(job: &str, index: usize, file: &LaunchFile) -> Value {
     let read = mode & 0o400;
     let mode = mode | read >> 3 | read >> 6;
     json!({"EmbeddedTmpl": text, "DestPath": place(index, file), "ChangeMode": "noop", "Perms": format!("{mode:04o}")})
+}
+
+/// Nomad reads the task's environment from it, over what the job has.
+fn env_template(job: &str) -> Value {
+    let text = of_variable(job, &format!(".{ENV}.Value"));
+    json!({"EmbeddedTmpl": text, "DestPath": "secrets/haulier-env", "ChangeMode": "noop", "Perms": "0400",
+        "Envvars": true})
+}
+
+fn of_variable(job: &str, expression: &str) -> String {
+    format!("{{{{ with nomadVar \"{}\" }}}}{{{{ {expression} }}}}{{{{ end }}}}", variable_path(job))
 }
 
 /// The text as it must stand in the driver's configuration, which is interpolated.
@@ -222,7 +248,10 @@ mod tests {
             }),
             command: Some(vec!["python".to_owned()]),
             args: vec!["-m".to_owned(), "${load} 5%{x}".to_owned()],
-            env: vec![("A".to_owned(), "${b} ${node.unique.id}".into())],
+            env: vec![
+                LaunchVariable::plain("A", "${b} ${node.unique.id}"),
+                LaunchVariable::secret("TOKEN", "line\n\"${node.unique.id}\" # \\ grüße"),
+            ],
             files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
             resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
             kill_grace: Duration::from_secs(10),
@@ -256,6 +285,14 @@ mod tests {
         assert_eq!(task["KillTimeout"], json!(10_000_000_000_u64));
         let env = json!({"A": "${b} ${NOMAD_META_haulier_dollar}{node.unique.id}", "HAULIER_LINGER": "0.5"});
         assert_eq!(task["Env"], env);
+        let path = variable_path(spec.name().as_str());
+        let texts: Vec<_> = task["Templates"].as_array().unwrap().iter().map(|it| it["EmbeddedTmpl"].clone()).collect();
+        let expected = json!([
+            format!("{{{{ with nomadVar \"{path}\" }}}}{{{{ .f0.Value | base64Decode }}}}{{{{ end }}}}"),
+            "{{ \"ZmlsZS1jb250ZW50\" | base64Decode }}",
+            format!("{{{{ with nomadVar \"{path}\" }}}}{{{{ .env.Value }}}}{{{{ end }}}}"),
+        ]);
+        assert_eq!(json!(texts), expected);
         assert_eq!(job["ID"], json!(spec.name().as_str()));
         assert_eq!((&job["Namespace"], job.get("Region")), (&json!("jobs"), None));
         assert_eq!(job["Meta"]["haulier.attempt"], json!("3"));
@@ -265,16 +302,33 @@ mod tests {
     }
 
     #[test]
-    fn secret_content_is_in_the_variable_and_not_in_the_job() {
+    fn secrets_are_in_the_variable_and_not_in_the_job() {
         let mut spec = spec();
         spec.files.truncate(1);
+        let config = NomadConfig::default();
         let content = BASE64_STANDARD.encode("file-content");
-        assert!(!render(&spec, &NomadConfig::default()).to_string().contains(&content));
-        let variable = variable(&spec).unwrap();
-        assert_eq!(variable["Items"], json!({"f0": content}));
-        assert_eq!(variable["Path"], json!(format!("nomad/jobs/{}", spec.name())));
+        let job = render(&spec, &config);
+        assert!(!job.to_string().contains(&content) && !job.to_string().contains("grüße"));
+        assert_eq!(job["Meta"][SECRETS], json!("true"));
+        let kept = secrets(&spec, &config);
+        let env = r#"TOKEN="line\n\"${node.unique.id}\" # \\ grüße""#.to_owned() + "\n";
+        assert_eq!(kept, BTreeMap::from([("f0".to_owned(), content), ("env".to_owned(), env)]));
         spec.files.clear();
-        assert_eq!(super::variable(&spec), None);
+        spec.env.truncate(1);
+        assert!(secrets(&spec, &config).is_empty());
+        assert!(render(&spec, &config)["Meta"].get(SECRETS).is_none());
+    }
+
+    #[test]
+    fn without_variables_a_secret_variable_stands_in_the_job() {
+        let mut spec = spec();
+        spec.files.clear();
+        let config = NomadConfig { variables: false, ..NomadConfig::default() };
+        let job = render(&spec, &config);
+        let task = &job["TaskGroups"][0]["Tasks"][0];
+        let value = "line\n\"${NOMAD_META_haulier_dollar}{node.unique.id}\" # \\ grüße";
+        assert_eq!((&task["Env"]["TOKEN"], &task["Templates"]), (&json!(value), &json!([])));
+        assert!(secrets(&spec, &config).is_empty() && job["Meta"].get(SECRETS).is_none());
     }
 
     #[test]

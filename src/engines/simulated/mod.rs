@@ -89,6 +89,7 @@ impl Engine for SimulatedEngine {
             pids_limit: true,
             files: true,
             secret_files: true,
+            secret_env: true,
             out_of_memory_told: true,
             streams_apart: true,
             pull: true,

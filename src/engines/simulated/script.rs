@@ -40,8 +40,8 @@ impl Script {
         let mut forever = false;
         let mut gate = None;
         let env = |name: &str| {
-            let found = spec.env.iter().rev().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.expose_secret().to_owned()).unwrap_or_default()
+            let found = spec.env.iter().rev().find(|variable| variable.name == name);
+            found.map(|variable| variable.value.expose_secret().to_owned()).unwrap_or_default()
         };
         for word in spec.command.iter().flatten().chain(&spec.args) {
             let (verb, value) = word.split_once('=').unwrap_or((word, ""));

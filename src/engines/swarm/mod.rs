@@ -118,6 +118,8 @@ impl Engine for SwarmEngine {
             pids_limit: true,
             files: true,
             secret_files: true,
+            // A service shows its environment.
+            secret_env: false,
             // Only the exit code tells.
             out_of_memory_told: false,
             streams_apart: true,

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{AttemptId, InstallationId, RunId},
-        engines::PullPolicy,
+        engines::{LaunchVariable, PullPolicy},
     };
 
     fn spec() -> LaunchSpec {
@@ -196,7 +196,7 @@ mod tests {
             credentials: None,
             command: Some(vec!["python".to_owned()]),
             args: vec!["-m".to_owned(), "load".to_owned()],
-            env: vec![("A".to_owned(), "${b} {{ c }}".into())],
+            env: vec![LaunchVariable::plain("A", "${b} {{ c }}")],
             files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
             resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
             kill_grace: Duration::from_secs(10),
