@@ -495,9 +495,10 @@ impl Client {
         self.send(self.request(Method::DELETE, &format!("/channels/{}", escape(name)))).await.map(|_| ())
     }
 
-    /// A page of the project's changes.
-    pub async fn audit(&self, cursor: Option<&str>) -> Result<Page<AuditView>, ClientError> {
-        self.json(with_cursor(self.request(Method::GET, "/audit"), cursor)).await
+    /// A page of the project's changes, or of those of the installation.
+    pub async fn audit(&self, instance: bool, cursor: Option<&str>) -> Result<Page<AuditView>, ClientError> {
+        let request = self.request(Method::GET, "/audit").query(&[("instance", instance)]);
+        self.json(with_cursor(request, cursor)).await
     }
 }
 

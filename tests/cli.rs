@@ -383,4 +383,5 @@ fn the_master_key_is_changed_while_it_serves() {
     let rows: Vec<Vec<_>> = listed.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], [key, "current", "1"]);
     assert_eq!(rows[1][1..], ["older", "0"]);
+    assert_eq!(cli.json(&["audit", "--instance"])[0]["target"], key);
 }

@@ -22,11 +22,11 @@ use crate::{
 pub(super) struct ListQuery {
     /// Those of the whole installation instead of the project's.
     #[serde(default)]
-    instance: bool,
+    pub(super) instance: bool,
     /// How many, 1 to 500; 50 by default.
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// The project's tokens, the newest first, without their secrets.

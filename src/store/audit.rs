@@ -42,19 +42,31 @@ impl Store {
         .await
     }
 
-    /// A project's changes, the newest first, those before `before`.
+    /// A project's changes, or without one those of the whole installation, the newest first, those before `before`.
     ///
     /// # Errors
     /// The database failed.
     pub async fn audit_log(
         &self,
-        project: ProjectId,
+        project: Option<ProjectId>,
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let sql = "SELECT id, at, actor, action, target FROM audit WHERE project_id = $1 AND id < $2 \
-                   ORDER BY id DESC LIMIT $3";
-        let rows = self.read().await?.all(sql, values![project, before.unwrap_or(i64::MAX), limit]).await?;
+        let before = before.unwrap_or(i64::MAX);
+        // Each by its index: a comparison that holds for NULL too would walk all.
+        let (sql, values) = match project {
+            Some(project) => (
+                "SELECT id, at, actor, action, target FROM audit WHERE project_id = $1 AND id < $2 \
+                 ORDER BY id DESC LIMIT $3",
+                values![project, before, limit],
+            ),
+            None => (
+                "SELECT id, at, actor, action, target FROM audit WHERE project_id IS NULL AND id < $1 \
+                 ORDER BY id DESC LIMIT $2",
+                values![before, limit],
+            ),
+        };
+        let rows = self.read().await?.all(sql, values).await?;
         rows.iter()
             .map(|row| {
                 Ok(AuditEntry {

@@ -114,13 +114,16 @@ pub async fn audit_log(subject: &Subject) {
         store.audit(Some(project), "tester", "job.apply", &format!("job-{number}"), after(number)).await.unwrap();
     }
     store.audit(None, "tester", "project.create", "other", START).await.unwrap();
-    let first = store.audit_log(project, None, 3).await.unwrap();
+    let first = store.audit_log(Some(project), None, 3).await.unwrap();
     let targets: Vec<_> = first.iter().map(|entry| entry.target.as_str()).collect();
     assert_eq!(targets, ["job-4", "job-3", "job-2"]);
     assert_eq!((first[0].actor.as_str(), first[0].action.as_str(), first[0].at), ("tester", "job.apply", after(4)));
-    let rest = store.audit_log(project, Some(first[2].id), 3).await.unwrap();
+    let rest = store.audit_log(Some(project), Some(first[2].id), 3).await.unwrap();
     let targets: Vec<_> = rest.iter().map(|entry| entry.target.as_str()).collect();
     assert_eq!(targets, ["job-1", "job-0"]);
+    let everywhere = store.audit_log(None, None, 3).await.unwrap();
+    assert_eq!(everywhere.iter().map(|entry| entry.target.as_str()).collect::<Vec<_>>(), ["other"]);
+    assert_eq!(store.audit_log(None, Some(everywhere[0].id), 3).await.unwrap(), Vec::new());
 }
 
 /// The first value of a setting stays.

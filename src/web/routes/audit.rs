@@ -22,7 +22,7 @@ pub(in crate::web) struct ListQuery {
 pub(in crate::web) async fn list(State(web): State<Web>, visitor: Visitor, Query(query): Query<ListQuery>) -> Answer {
     let (api, at) = (&web.api, &visitor.at);
     at.require(Scope::Admin)?;
-    let mut found = api.store.audit_log(at.project.id, query.before, ROWS + 1).await?;
+    let mut found = api.store.audit_log(Some(at.project.id), query.before, ROWS + 1).await?;
     let more = found.len() > ROWS as usize;
     found.truncate(ROWS as usize);
     let next = found.last().filter(|_| more).map(|entry| format!("/audit?before={}", entry.id));
