@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Output},
     time::{Duration, Instant},
 };
@@ -19,6 +20,8 @@ mod ordinary_user;
 #[path = "served/mod.rs"]
 mod served;
 
+/// How `haulier doctor` tells that every limit can be kept.
+const LIMITS: &str = "limits memory, cpu, pids";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The service, its user and its directory.
@@ -91,6 +94,16 @@ impl Serve {
         }
     }
 
+    /// What `haulier doctor` says, once the engine was asked how it is.
+    fn doctor(&self) -> String {
+        self.eventually("the engine was asked how it is", |it| {
+            !text(&it.haulier(&["doctor"]).stdout).contains("was not asked yet")
+        });
+        let doctor = self.haulier(&["doctor"]);
+        assert_eq!(doctor.status.code(), Some(0));
+        text(&doctor.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     fn state(&self, run: &str) -> String {
         self.json(&["show", run])["state"].as_str().unwrap_or_default().to_owned()
     }
@@ -101,7 +114,12 @@ impl Serve {
 }
 
 fn serve(user: &OrdinaryUser, dir: &TempDir) -> Served {
-    Served::start(user.command(env!("CARGO_BIN_EXE_haulier")), dir.path(), "")
+    // `systemd-run …`, which becomes what it is told to run.
+    let within = std::env::var("HAULIER_TEST_SERVE_WITHIN").unwrap_or_default();
+    let mut words = within.split_whitespace().chain([env!("CARGO_BIN_EXE_haulier")]);
+    let mut command = user.command(words.next().unwrap_or_default());
+    command.args(words);
+    Served::start(command, dir.path(), "")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -109,28 +127,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn runs_images_and_refuses_limits() {
-    let Some(service) = Serve::start("runs_images_and_refuses_limits") else { return };
-    service.eventually("the engine was asked how it is", |it| {
-        !text(&it.haulier(&["doctor"]).stdout).contains("was not asked yet")
-    });
-    let doctor = service.haulier(&["doctor"]);
-    assert_eq!(doctor.status.code(), Some(0));
-    let words = text(&doctor.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("rootless") && words.contains("without root no limits can be kept"), "{words}");
-
+fn runs_images() {
+    let Some(service) = Serve::start("runs_images") else { return };
+    assert!(service.doctor().contains("rootless"));
     assert!(service.apply("works", "echo root of $(id -u); exit 7", "").status.success());
     let run = service.haulier(&["run", "works", "--follow"]);
     assert_eq!(run.status.code(), Some(7), "{}", text(&run.stderr));
     assert_eq!(text(&run.stdout), "root of 0\n");
-
-    for (limit, told) in
-        [("memory_mb: 64", "limit memory"), ("cpu: 0.5", "limit processors"), ("pids: 9", "limit processes")]
-    {
-        let refused = service.apply("limited", "true", &format!("resources: {{{limit}}}\n"));
-        assert!(!refused.status.success());
-        assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
-    }
 
     // What the service has pulled, its user finds with no service needed, and can take away.
     let image = std::env::var("HAULIER_TEST_IMAGE").unwrap();
@@ -138,6 +141,81 @@ fn runs_images_and_refuses_limits() {
     let removed = service.haulier(&["image", "remove", &image]);
     assert!(removed.status.success(), "{}", text(&removed.stderr));
     assert!(!text(&service.haulier(&["image", "list"]).stdout).contains(&image));
+}
+
+#[test]
+fn limits_that_cannot_be_kept_are_refused() {
+    let case = "limits_that_cannot_be_kept_are_refused";
+    let Some(service) = Serve::start(case) else { return };
+    let doctor = service.doctor();
+    if doctor.contains(LIMITS) {
+        return skipped(case, "the service's control group is delegated: all limits can be kept");
+    }
+    assert!(doctor.contains("no limits") && doctor.contains("memory, cpu, pids are refused"), "{doctor}");
+    for (limit, told) in
+        [("memory_mb: 64", "limit memory"), ("cpu: 0.5", "limit processors"), ("pids: 9", "limit processes")]
+    {
+        let refused = service.apply("limited", "true", &format!("resources: {{{limit}}}\n"));
+        assert!(!refused.status.success());
+        assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn limits_are_kept_where_control_groups_are_delegated() {
+    let case = "limits_are_kept_where_control_groups_are_delegated";
+    let Some(mut service) = Serve::start(case) else { return };
+    if !service.doctor().contains(LIMITS) {
+        return skipped(case, "no control group is delegated to the service: see tests/support/emulated");
+    }
+    let script = "cd /sys/fs/cgroup; cat memory.max cpu.max pids.max
+        trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    assert!(service.apply("limited", script, "resources: {memory_mb: 64, cpu: 0.5, pids: 77}\n").status.success());
+    let run = service.trigger("limited");
+    service.eventually("it runs", |it| it.log(&run).contains("ready"));
+    assert_eq!(service.log(&run), "67108864\n50000 100000\n77\nready\n");
+    let container = service.dir.path().join("embedded/runs").read_dir().unwrap().flatten().next().unwrap();
+    let group = PathBuf::from(fs::read_to_string(container.path().join("group")).unwrap());
+    assert!(group.join("memory.max").exists(), "{}", group.display());
+
+    // The next service has a group of its own.
+    service.restart();
+    service.eventually("it is taken on again", |it| it.state(&run) == "running");
+    assert!(service.haulier(&["cancel", &run]).status.success());
+    service.eventually("it ends", |it| it.state(&run) == "cancelled");
+    service.eventually("nothing is left", |_| !container.path().exists() && !group.exists());
+
+    let greedy = "x=0123456789abcdef; while :; do x=$x$x; done";
+    assert!(service.apply("greedy", greedy, "resources: {memory_mb: 16}\n").status.success());
+    let run = service.trigger("greedy");
+    service.eventually("it ends", |it| it.state(&run) == "failed");
+    assert_eq!(service.json(&["show", &run])["error"]["code"], "out_of_memory");
+}
+
+/// Killed with everything that it started, a service leaves groups to the next one.
+#[test]
+fn groups_of_what_was_killed_are_removed_by_the_next_service() {
+    let case = "groups_of_what_was_killed_are_removed_by_the_next_service";
+    let Some(mut service) = Serve::start(case) else { return };
+    if !service.doctor().contains(LIMITS) {
+        return skipped(case, "no control group is delegated to the service: see tests/support/emulated");
+    }
+    assert!(service.apply("waits", "echo ready; sleep 3600", "").status.success());
+    let run = service.trigger("waits");
+    service.eventually("it runs", |it| it.log(&run).contains("ready"));
+    let container = service.dir.path().join("embedded/runs").read_dir().unwrap().flatten().next().unwrap();
+    let group = PathBuf::from(fs::read_to_string(container.path().join("group")).unwrap());
+    service.served.kill();
+    let name = container.file_name();
+    let shims = Command::new("pkill").args(["-9", "-f"]).arg(format!("embedded-shim.*{}", name.display())).status();
+    assert!(shims.unwrap().success());
+    assert!(group.exists(), "nobody has removed it yet");
+    service.restart();
+    // That was not the script's doing: it is tried again.
+    service.eventually("it is found lost", |it| it.json(&["show", &run])["attempt"] == 2);
+    service.eventually("nothing is left", |_| !container.path().exists() && !group.exists());
+    assert!(service.haulier(&["cancel", &run]).status.success());
+    service.eventually("it ends", |it| it.state(&run) == "cancelled");
 }
 
 #[test]

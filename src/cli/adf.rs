@@ -26,7 +26,7 @@ enum TokenSource {
     KeyVault,
     /// A secure parameter of the pipeline
     Parameter,
-    /// None: the factory's managed identity, which the service trusts by its [[issuers]]
+    /// None: the factory's managed identity, which the service is told to trust
     ManagedIdentity,
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A user that root can become.
+/// A user that root can become, and that this process may be.
 #[derive(Debug, Clone)]
 pub struct OrdinaryUser {
     pub uid: u32,
@@ -54,12 +54,13 @@ impl OrdinaryUser {
         directory
     }
 
-    /// The same, if this process can become that user, who can then execute Haulier.
+    /// The same, if this process is or can become that user, who can then execute Haulier.
     ///
     /// # Errors
     /// Why not.
     pub fn checked(self) -> Result<Self, String> {
-        if fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) != 0) {
+        let ours = fs::metadata("/proc/self").map_err(|error| error.to_string())?.uid();
+        if ours != 0 && ours != self.uid {
             return Err("only root can become another user".to_owned());
         }
         let program = Path::new(env!("CARGO_BIN_EXE_haulier"));

@@ -138,6 +138,7 @@ impl EmbeddedEngine {
             layers_dir: self.images.layers_dir(),
             image_lease: leased.lease.clone(),
             rootless: self.machine.rootless.as_ref().map(|rootless| rootless.ids),
+            delegated: self.machine.rootless.as_ref().and_then(|rootless| rootless.delegation.group.clone()),
             output_bytes: self.config.output_mb.max(1).saturating_mul(1_000_000),
             ..blueprint
         };
@@ -267,6 +268,7 @@ fn render(spec: &LaunchSpec, image: &Image, default_pids: Option<u32>) -> Bluepr
         layers: image.layers.iter().map(|layer| format!("{}/{FILES}", layer.dir_name())).collect(),
         image_lease: std::path::PathBuf::new(),
         rootless: None,
+        delegated: None,
         args: image.config.command(command.as_deref(), args),
         env: image.config.env.iter().cloned().chain(spec.exposed_env()).collect(),
         user: image.config.user.clone(),

@@ -4,6 +4,7 @@ use std::{fs, io, path::Path};
 
 use super::{
     cgroups::Enforced,
+    delegation::Delegation,
     idmap::{IdMap, Ids},
     sealed,
     userns::{self, Made},
@@ -28,6 +29,7 @@ pub(super) struct Machine {
 #[derive(Debug, Clone)]
 pub(super) struct Rootless {
     pub(super) ids: Ids,
+    pub(super) delegation: Delegation,
     fingerprint: String,
     /// Why there are no containers at all, and what to do.
     missing: Option<String>,
@@ -41,6 +43,20 @@ impl Machine {
     /// # Errors
     /// The directory or the program cannot be used.
     pub(super) fn look(dir: &Path, program: &Path) -> io::Result<Self> {
+        Self::with(Delegation::NONE, dir, program)
+    }
+
+    /// The same, made ready to keep limits: a service that is not root moves within its control groups. Blocks.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn prepare(dir: &Path, program: &Path) -> io::Result<Self> {
+        let root = rustix::process::geteuid().is_root();
+        // First, so that no process is started before.
+        Self::with(if root { Delegation::NONE } else { Delegation::take() }, dir, program)
+    }
+
+    fn with(delegation: Delegation, dir: &Path, program: &Path) -> io::Result<Self> {
         let helper = Helper::new(sealed::copy_of(program)?);
         if rustix::process::geteuid().is_root() {
             return Ok(Self { helper, enforced: Enforced::here(), rootless: None });
@@ -53,8 +69,9 @@ impl Machine {
             None => helper,
         };
         helper.remove_tree(trial.path())?;
-        let rootless = Rootless { ids: map.ids(), fingerprint: map.fingerprint(), missing, single };
-        Ok(Self { helper, enforced: Enforced::NOTHING, rootless: Some(rootless) })
+        let enforced = delegation.enforced;
+        let rootless = Rootless { ids: map.ids(), delegation, fingerprint: map.fingerprint(), missing, single };
+        Ok(Self { helper, enforced, rootless: Some(rootless) })
     }
 
     /// What the directory of images is called: a layer has its owners' ids, and is of no use under other ones.
@@ -89,10 +106,8 @@ impl Machine {
             (pids.is_some(), self.enforced.pids, "pids"),
         ] {
             if asked && !kept {
-                return unsupported(match self.rootless {
-                    Some(_) => format!(
-                        "without root {what} cannot be limited: run the service as root, or take the limit off the job"
-                    ),
+                return unsupported(match self.lacks_limits() {
+                    Some(why) => format!("{what} cannot be limited: {why}; or take the limit off the job"),
                     None => format!(
                         "this machine cannot limit {what}: mount the cgroup controller `{what}`, or take the limit off the job"
                     ),
@@ -130,26 +145,32 @@ impl Machine {
         None
     }
 
+    /// Why a service that is not root cannot keep all limits, and what to do.
+    fn lacks_limits(&self) -> Option<&str> {
+        self.rootless.as_ref()?.delegation.missing.as_deref()
+    }
+
     /// What a service that is not root must do without.
     fn lacks(&self) -> Option<String> {
-        let single = self.rootless.as_ref()?.single.as_ref();
-        let limits = "without root no limits can be kept: jobs that ask for memory, cpu or pids are refused";
-        Some(single.map_or_else(
-            || limits.to_owned(),
-            |why| format!("{limits}; images that run as another user than root are refused too: {why}; then start the service again"),
-        ))
+        let limits = self.lacks_limits().map(|why| {
+            let lacking = self.enforced.lacking().collect::<Vec<_>>().join(", ");
+            format!("jobs that ask for limits of {lacking} are refused: {why}, or run the service as root")
+        });
+        let single = self.rootless.as_ref()?.single.as_ref().map(|why| {
+            format!("images that run as another user than root are refused: {why}; then start the service again")
+        });
+        let hint = self.rootless.as_ref()?.delegation.hint.clone();
+        let lacks: Vec<_> = limits.into_iter().chain(single).chain(hint).collect();
+        (!lacks.is_empty()).then(|| lacks.join("; "))
     }
 
     /// Like `embedded 0.1.0 (limits memory, cpu, pids)`.
     fn version(&self) -> String {
-        let Enforced { memory, cpu, pids, any: _ } = self.enforced;
-        let limits: Vec<_> = [("memory", memory), ("cpu", cpu), ("pids", pids)]
-            .iter()
-            .filter_map(|(name, kept)| kept.then_some(*name))
-            .collect();
+        let kept = self.enforced.kept().collect::<Vec<_>>().join(", ");
+        let limits = if kept.is_empty() { "no limits".to_owned() } else { format!("limits {kept}") };
         let about = match &self.rootless {
-            Some(rootless) => format!("rootless, {} user ids, no limits", rootless.ids.users),
-            None => format!("limits {}", limits.join(", ")),
+            Some(rootless) => format!("rootless, {} user ids, {limits}", rootless.ids.users),
+            None => limits,
         };
         format!("embedded {} ({about})", env!("CARGO_PKG_VERSION"))
     }

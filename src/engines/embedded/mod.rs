@@ -4,10 +4,11 @@
 //! and writes down how it ended. The service may be killed and started again, and several may look at once: what counts
 //! is in the directory, and whether a shim lives is known to the kernel (see `rundir`).
 //!
-//! Containers use the host's network. A service that is not root makes them in a user namespace (see `userns`), where
-//! no limits can be kept. Linux only.
+//! Containers use the host's network. A service that is not root makes them in a user namespace (see `userns`), and
+//! limits them where it was given control groups (see `delegation`). Linux only.
 
 mod cgroups;
+mod delegation;
 mod ensure;
 mod follow;
 mod idmap;
@@ -125,7 +126,8 @@ pub struct EmbeddedEngine {
 
 impl EmbeddedEngine {
     /// An engine with everything below `root`. `program` is the `haulier` binary, which is executed again for each
-    /// container. Blocks for as long as it takes to copy it and, without root, to make a user namespace.
+    /// container. Blocks for as long as it takes to copy it and, without root, to make a user namespace. Without root,
+    /// this process moves below the control group in which it was started, if that was delegated to its user.
     ///
     /// # Errors
     /// The directory or the program cannot be used.
@@ -145,7 +147,7 @@ impl EmbeddedEngine {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs)?;
         let runs = runs.canonicalize()?;
         let root = root.canonicalize()?;
-        let machine = Machine::look(&root, program)?;
+        let machine = Machine::prepare(&root, program)?;
         let (left, helper) = (runs.clone(), machine.helper.clone());
         // Large directories take long, and nobody need wait for it.
         std::thread::spawn(move || {

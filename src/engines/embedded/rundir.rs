@@ -6,6 +6,7 @@
 //! | `lock` | shim | locked by the shim as long as it lives; the kernel knows by whom |
 //! | `status.json` | shim | how the workload stands, replaced as a whole |
 //! | `control` | service | a FIFO with [`Order`]s for the shim |
+//! | `group` | shim | where the workload's control group lies, if that is not below the root of all |
 //! | `output.N` | shim | what the workload wrote, see [`output`](super::output) |
 //! | `upper`, `work`, `bundle` | shim | the container's own layer; mounts that only the shim sees |
 //!
@@ -13,11 +14,15 @@
 //! files, and with them a `flock`, but never a record lock.
 
 use std::{
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        unix::{
+            ffi::OsStringExt,
+            fs::{DirBuilderExt, OpenOptionsExt},
+        },
     },
     path::{Path, PathBuf},
 };
@@ -209,6 +214,18 @@ impl RunDir {
         Ok((holder(&file)? == Some(pid)).then_some(Shim { pidfd }))
     }
 
+    /// Remembers the workload's control group for those who do not share this process's view of them.
+    pub(super) fn set_group(&self, group: &Path) -> io::Result<()> {
+        fs::write(self.join("group"), group.as_os_str().as_encoded_bytes())
+    }
+
+    /// The control group that was remembered.
+    pub(super) fn group(&self) -> io::Result<Option<PathBuf>> {
+        let path = read(&self.join("group"))?.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+        // What a crash has cut short must not name one of the groups above.
+        Ok(path.filter(|group| group.file_name() == self.0.file_name()))
+    }
+
     /// Tells the shim something; `false`: there is none.
     pub(super) fn order(&self, order: Order) -> io::Result<bool> {
         let Order::Stop(grace) = order;
@@ -260,6 +277,26 @@ impl Shim {
         match pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_group_whose_path_was_cut_short_is_not_taken_for_another() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = RunDir::at(root.path().join("r-1"));
+        fs::create_dir(dir.path()).unwrap();
+        assert_eq!(dir.group().unwrap(), None);
+        let group = Path::new("/sys/fs/cgroup/x.scope/haulier/r-1");
+        dir.set_group(group).unwrap();
+        assert_eq!(dir.group().unwrap().as_deref(), Some(group));
+        for short in [group.parent().unwrap(), Path::new("")] {
+            dir.set_group(short).unwrap();
+            assert_eq!(dir.group().unwrap(), None, "{}", short.display());
         }
     }
 }

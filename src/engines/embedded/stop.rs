@@ -87,7 +87,10 @@ pub(super) async fn remove(dir: RunDir, name: String, helper: Helper) -> Result<
         let _ = timeout(SHIM, shim.gone()).await;
     }
     blocking("remove the workload", move || {
-        cgroups::remove(&name);
+        match dir.group()? {
+            Some(group) => cgroups::remove_group(&group),
+            None => cgroups::remove(&name),
+        }
         // Gone for everyone at once, whole.
         let grave = dir.path().with_file_name(format!("{REMOVED}{}", ulid::Ulid::generate()));
         match fs::rename(dir.path(), &grave) {

@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2},
     io::Errno,
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change},
 };
 
 use super::{
@@ -76,8 +76,10 @@ impl Bundle {
         }
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        if blueprint.rootless.is_some() {
-            hide_control_groups()?;
+        match &blueprint.delegated {
+            Some(group) => mount_bind(group, cgroups::ROOT)?,
+            None if blueprint.rootless.is_some() => hide_control_groups()?,
+            None => {}
         }
         mount("tmpfs", &bundle.0, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=0700"))?;
         for name in ["rootfs", "state", "secrets"] {
@@ -147,7 +149,8 @@ impl Bundle {
         let hosts = ["/etc/resolv.conf", "/etc/hosts"].map(|path| (PathBuf::from(path), path.to_owned()));
         let secrets = blueprint.files.iter().any(|file| file.secret);
         let secrets = secrets.then(|| (self.0.join("secrets"), SECRETS.to_owned()));
-        let groups = if blueprint.rootless.is_some() { Vec::new() } else { cgroups::seen(&blueprint.name) };
+        let hidden = blueprint.rootless.is_some() && blueprint.delegated.is_none();
+        let groups = if hidden { Vec::new() } else { cgroups::seen(&blueprint.name) };
         let lent = hosts.into_iter().filter(|(path, _)| path.is_file()).chain(secrets).chain(groups);
         let lent: Vec<_> = lent.map(|(source, destination)| Lent { source, destination }).collect();
         let config = serde_json::to_vec(&render(blueprint, user, &lent))?;

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::fd::OwnedFd,
     process::{Command, exit},
     sync::{Arc, Mutex, PoisonError},
@@ -43,13 +43,15 @@ pub(super) enum Report {
 /// The container's init.
 #[derive(Debug, Clone)]
 pub(super) struct Init {
+    /// How much memory the container may have.
+    memory_bytes: Option<i64>,
     /// Where to report; whoever executes the command takes it and closes it.
     report: Arc<Mutex<Option<OwnedFd>>>,
 }
 
 impl Init {
-    pub(super) fn new(report: OwnedFd) -> Self {
-        Self { report: Arc::new(Mutex::new(Some(report))) }
+    pub(super) fn new(report: OwnedFd, memory_bytes: Option<i64>) -> Self {
+        Self { memory_bytes, report: Arc::new(Mutex::new(Some(report))) }
     }
 
     fn report(&self, what: &Report) -> Result<(), ExecutorError> {
@@ -59,9 +61,11 @@ impl Init {
         File::from(pipe).write_all(&text).map_err(|error| ExecutorError::Other(error.to_string()))
     }
 
-    fn start(spec: &Spec) -> Result<Pid, Report> {
+    fn start(&self, spec: &Spec) -> Result<Pid, Report> {
         // Ends with the shim: a container that nobody watches is no use.
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed("prctl", &error.into()))?;
+        // Where nobody lets it, all weigh what they weigh.
+        let readiness = self.memory_bytes.and_then(|limit| Readiness::raise(limit.try_into().ok()?).ok());
         // And is no way out of the container: others cannot open what it has open.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| failed("prctl", &error.into()))?;
         let process = spec.process().as_ref();
@@ -79,7 +83,42 @@ impl Init {
         all.thread_unblock().map_err(|error| failed("sigprocmask", &error.into()))?;
         let child = command.spawn().map_err(|error| refused(program, &error))?;
         all.thread_block().map_err(|error| failed("sigprocmask", &error.into()))?;
+        if let Some(readiness) = readiness {
+            let _ = readiness.restore();
+        }
         i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| Report::Failed("no child".to_owned()))
+    }
+}
+
+/// What the init of a container weighs at the most, in bytes: it is a fork of this program, and shares most of that.
+const INIT_WEIGHT: u64 = 32 << 20;
+
+/// How ready the kernel is to take this process when memory runs out, and how ready it was before.
+///
+/// Of the processes in a container it takes the heaviest, which must not be the init: the script would never learn that
+/// a child of it has been killed. Being taken sooner needs no privilege, unlike being taken later: so the command begins
+/// as readier, and the init goes back.
+struct Readiness {
+    file: File,
+    before: String,
+}
+
+impl Readiness {
+    /// Makes this process, and those that it starts, readier by what it weighs itself.
+    fn raise(limit: u64) -> io::Result<Self> {
+        // Otherwise the file is root's, and this process need not be root.
+        set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        let mut file = File::options().read(true).write(true).open("/proc/self/oom_score_adj")?;
+        let mut before = String::new();
+        file.read_to_string(&mut before)?;
+        let more = (INIT_WEIGHT * 1000 / limit.max(1)).min(1000);
+        let raised = before.trim().parse::<i64>().map_err(io::Error::other)? + i64::try_from(more).unwrap_or(1000);
+        file.write_all(raised.min(1000).to_string().as_bytes())?;
+        Ok(Self { file, before })
+    }
+
+    fn restore(mut self) -> io::Result<()> {
+        self.file.write_all(self.before.as_bytes())
     }
 }
 
@@ -98,7 +137,7 @@ fn refused(program: &str, error: &io::Error) -> Report {
 
 impl Executor for Init {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        match Self::start(spec) {
+        match self.start(spec) {
             Ok(child) => {
                 self.report(&Report::Executed)?;
                 exit(attend(child))

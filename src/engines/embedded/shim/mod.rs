@@ -48,6 +48,8 @@ pub(super) struct Blueprint {
     pub(super) limits: Limits,
     /// Where the service is not root: this shim is, in a user namespace with so many ids.
     pub(super) rootless: Option<Ids>,
+    /// And this control group takes the place of the root of all groups, if there is one for that user's containers.
+    pub(super) delegated: Option<PathBuf>,
     /// How much output is kept.
     pub(super) output_bytes: u64,
     /// After this time the container is stopped by the shim itself.

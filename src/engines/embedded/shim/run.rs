@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
@@ -84,6 +84,10 @@ pub(super) fn keep(dir: &RunDir, teller: &Teller) -> Result<(), NotBegun> {
     let control = open(dir.join("control"), OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| NotBegun::Failed(format!("open the control pipe: {error}")))?;
     let blueprint = read_blueprint().map_err(NotBegun::because("read what is to be run"))?;
+    if let Some(group) = &blueprint.delegated {
+        let group = cgroups::below(group, &blueprint.name);
+        dir.set_group(&group).map_err(NotBegun::because("remember the control group"))?;
+    }
     let _lease = File::open(&blueprint.image_lease)
         .and_then(|lease| lease.lock_shared().map(|()| lease))
         .map_err(NotBegun::because("hold on to the image"))?;
@@ -161,12 +165,10 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         fcntl_setfl(stream, OFlags::NONBLOCK).map_err(NotStarted::not_made)?;
     }
     let stdin = File::open("/dev/null").map_err(NotStarted::not_made)?;
-    let readiness = blueprint.limits.memory_bytes.and_then(|limit| Readiness::raise(limit.try_into().ok()?).ok());
-    let restore = |process| readiness.iter().for_each(|readiness| readiness.restore(process));
     let mut container = ContainerBuilder::new(blueprint.name.clone(), SyscallType::default())
         .with_root_path(bundle.state())
         .map_err(NotStarted::not_made)?
-        .with_executor(Init::new(container_report))
+        .with_executor(Init::new(container_report, blueprint.limits.memory_bytes))
         .with_stdin(stdin)
         .with_stdout(container_stdout)
         .with_stderr(container_stderr)
@@ -175,15 +177,20 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         .with_detach(true)
         .build()
         .map_err(NotStarted::not_made)?;
-    restore(std::process::id());
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| NotStarted::NotMade("the container has no process".to_owned()))?;
     let init = pidfd_open(pid, PidfdFlags::empty()).map_err(NotStarted::not_made)?;
+    // libcontainer makes do without a group that it may not use, and the limits would be none.
+    if blueprint.delegated.is_some() && !cgroups::holds(&blueprint.name, pid) {
+        let _ = pidfd_send_signal(&init, Signal::KILL);
+        let text = "the container cannot be moved to its control group: start the service again".to_owned();
+        return Err(NotStarted::NotMade(text));
+    }
     container
         .start()
         .map_err(|error| NotStarted::Failure(Failure::Interrupted(format!("start the container: {error}"))))?;
     match wait_for_report(report) {
-        Ok(Report::Executed) => restore(pid.as_raw_nonzero().get().unsigned_abs()),
+        Ok(Report::Executed) => {}
         failed => {
             let _ = pidfd_send_signal(&init, Signal::KILL);
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -198,38 +205,6 @@ fn start(blueprint: &Blueprint, bundle: &Bundle) -> Result<(Container, Running),
         }
     }
     Ok((container, Running { init, pid, stdout: Some(stdout), stderr: Some(stderr) }))
-}
-
-/// What the init of a container weighs at the most, in bytes: it is a fork of this program, and shares most of that.
-const INIT_WEIGHT: u64 = 32 << 20;
-
-/// How ready the kernel is to take this process when memory runs out, and how ready it was before.
-///
-/// Of the processes in a container it takes the heaviest, which must not be the init: the script would never learn that
-/// a child of it has been killed. Being taken sooner needs no privilege, unlike being taken later: so all begin as
-/// readier, and this process and the init go back.
-struct Readiness {
-    before: String,
-}
-
-impl Readiness {
-    /// Makes this process, and those that it starts, readier by what the init weighs. Where nobody lets it, all weigh
-    /// what they weigh.
-    fn raise(limit: u64) -> io::Result<Self> {
-        let before = fs::read_to_string(Self::of(std::process::id()))?;
-        let more = (INIT_WEIGHT * 1000 / limit.max(1)).min(1000);
-        let raised = before.trim().parse::<i64>().map_err(io::Error::other)? + i64::try_from(more).unwrap_or(1000);
-        fs::write(Self::of(std::process::id()), raised.min(1000).to_string())?;
-        Ok(Self { before })
-    }
-
-    fn restore(&self, process: u32) {
-        let _ = fs::write(Self::of(process), &self.before);
-    }
-
-    fn of(process: u32) -> String {
-        format!("/proc/{process}/oom_score_adj")
-    }
 }
 
 struct Shim {
