@@ -101,4 +101,4 @@ def azure(service: Service, entra: Entra) -> Iterator[Azure]:
         Receiver() as receiver,
         httpx.Client(follow_redirects=False, trust_env=False) as http,
     ):
-        yield Azure(service, vault, receiver, Caller(http, receiver, entra))
+        yield Azure(service, vault, receiver, Caller(http, receiver, entra.token))

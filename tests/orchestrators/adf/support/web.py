@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from .expressions import Result
-from .entra import Entra
 from .receiver import Receiver
+from .vault import identity_token
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 """In bytes: what an activity's output may have."""
@@ -51,7 +52,8 @@ class Caller:
 
     http: httpx.Client
     receiver: Receiver
-    entra: Entra
+    identity: Callable[[str], str] = identity_token
+    """The factory's managed identity: its token for a resource."""
     brings_token_along: bool = False
     """Whether `Authorization` is sent to a `Location`, too. Microsoft does not say."""
     nests_callback: bool = False
@@ -94,7 +96,7 @@ class Caller:
         headers = dict(properties.get("headers", {}))
         if authentication := properties.get("authentication"):
             assert authentication["type"] == "MSI"
-            headers["Authorization"] = f"Bearer {self.entra.token(authentication['resource'])}"
+            headers["Authorization"] = f"Bearer {self.identity(authentication['resource'])}"
         return headers
 
     def _send(
