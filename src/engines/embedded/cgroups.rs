@@ -17,7 +17,7 @@ pub(super) const ROOT: &str = "/sys/fs/cgroup";
 /// The group of all workloads' groups.
 pub(super) const ALL: &str = "haulier";
 /// What can be limited, by the names that the kernel has for it.
-pub(super) const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 /// How often a removal is tried, for processes that were killed take a moment to go.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -90,7 +90,7 @@ pub(super) fn seen(name: &str) -> Vec<(PathBuf, String)> {
     if root.join("cgroup.controllers").exists() {
         return vec![(below(root, name), ROOT.to_owned())];
     }
-    let limiting = ["cpu", "memory", "pids"].into_iter().filter(|it| root.join(it).join("cgroup.procs").exists());
+    let limiting = CONTROLLERS.into_iter().filter(|it| root.join(it).join("cgroup.procs").exists());
     limiting.map(|it| (below(&root.join(it), name), format!("{ROOT}/{it}"))).collect()
 }
 

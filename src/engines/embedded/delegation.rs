@@ -120,9 +120,8 @@ fn make(group: &Path) -> io::Result<()> {
 
 /// Lets the groups below this one have limits, of each kind that there is.
 fn enable(group: &Path) -> io::Result<()> {
-    let available = read(group, "cgroup.controllers");
-    let wanted = cgroups::CONTROLLERS.iter().filter(|name| available.split_whitespace().any(|it| it == **name));
-    let enabled = wanted.map(|name| fs::write(group.join("cgroup.subtree_control"), format!("+{name}")));
+    let available = Enforced::listed(&read(group, "cgroup.controllers"));
+    let enabled = available.kept().map(|name| fs::write(group.join("cgroup.subtree_control"), format!("+{name}")));
     enabled.fold(Ok(()), Result::and)
 }
 
@@ -138,7 +137,7 @@ fn lacks(available: &str, enforced: Enforced, refused: Option<&io::Error>, group
     }
     let (names, group) = (lacking.join(", "), group.display());
     Some(match refused {
-        Some(error) if lacking.iter().any(|name| available.split_whitespace().any(|it| it == *name)) => {
+        Some(error) if Enforced::listed(available).kept().any(|name| lacking.contains(&name)) => {
             format!("the control group {group} takes no limits of {names} below it ({error}): {START}")
         }
         _ => format!(

@@ -96,7 +96,7 @@ impl SimulatedControl {
 
     /// The engine loses some of what the workload of this name has written: whoever reads next is told.
     pub fn lose_output(&self, name: &str) {
-        self.world().lose_output(name);
+        self.world().set_gap(name, true);
     }
 
     /// Lets go on whatever waits at a gate, now and from now on.

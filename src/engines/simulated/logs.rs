@@ -12,6 +12,8 @@ use crate::engines::{EngineError, EngineErrorKind, LogFrame, LogStream, Persiste
 /// What comes next in a workload's output.
 enum Next {
     Frame(LogFrame),
+    /// Some of it is gone.
+    Gap,
     Wait(Option<Instant>, OwnedNotified),
     End,
 }
@@ -33,12 +35,13 @@ async fn next(control: &SimulatedControl, id: &str, read: usize) -> Result<Optio
         let next = look(control, id, read);
         // Looked at first: who makes it unreachable after this wakes what waits.
         control.reach("read the output")?;
-        if control.world().take_gap(id) {
-            let text = "some of it is gone";
-            let (kind, persistence) = (EngineErrorKind::OutputLost, Persistence::Permanent);
-            return Err(EngineError::new(kind, persistence, "read the output", text));
-        }
         match next {
+            Next::Gap => {
+                control.world().set_gap(id, false);
+                let text = "some of it is gone";
+                let (kind, persistence) = (EngineErrorKind::OutputLost, Persistence::Permanent);
+                return Err(EngineError::new(kind, persistence, "read the output", text));
+            }
             Next::Frame(frame) => return Ok(Some(frame)),
             Next::End => return Ok(None),
             Next::Wait(None, moved) => moved.await,
@@ -52,6 +55,9 @@ async fn next(control: &SimulatedControl, id: &str, read: usize) -> Result<Optio
 fn look(control: &SimulatedControl, id: &str, read: usize) -> Next {
     let world = control.world();
     let Some(workload) = world.get(id) else { return Next::End };
+    if workload.gap {
+        return Next::Gap;
+    }
     let now = Instant::now();
     let passed = |_: &_| workload.script.gate.is_none_or(|gate| read < gate.output);
     let frame = workload.script.output.get(read).filter(passed);

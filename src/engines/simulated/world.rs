@@ -28,7 +28,7 @@ pub(super) struct Workload {
     /// `None`: never, by itself; or not before the gate is opened.
     pub(super) ends: Option<Instant>,
     exit: Exit,
-    /// Whether the next who reads the output is told that some of it is gone.
+    /// Whether the next who reads the output is to be told that some of it is gone.
     pub(super) gap: bool,
     /// Told when `ends` has been moved, or nobody reaches the engine any more.
     pub(super) moved: Arc<Notify>,
@@ -170,15 +170,10 @@ impl World {
         }
     }
 
-    /// Whether who reads this output next is to be told of a gap: once.
-    pub(super) fn take_gap(&mut self, id: &str) -> bool {
-        self.workloads.get_mut(id).is_some_and(|workload| std::mem::take(&mut workload.gap))
-    }
-
-    /// Some of this output is gone.
-    pub(super) fn lose_output(&mut self, id: &str) {
+    /// Whether some of this output is gone, or that has been told.
+    pub(super) fn set_gap(&mut self, id: &str, gap: bool) {
         if let Some(workload) = self.workloads.get_mut(id) {
-            workload.gap = true;
+            workload.gap = gap;
             workload.moved.notify_waiters();
         }
     }
