@@ -3,17 +3,16 @@
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::drain;
 
 /// The most connections at once; more wait in the kernel until one of these ends.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -71,7 +70,8 @@ fn http() -> http1::Builder {
 
 async fn answer(stream: TcpStream, router: Router, stop: CancellationToken, place: OwnedSemaphorePermit) {
     // Made here: one that is handed in would have its room twice.
-    let mut connection = pin!(http().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let service = service_fn(|request| drain::answer(router.clone(), request));
+    let mut connection = pin!(http().serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

@@ -7,6 +7,7 @@ mod await_run;
 mod callbacks;
 mod channels;
 mod docs;
+mod drain;
 pub(crate) mod engines;
 mod events;
 pub(crate) mod extract;

@@ -4,6 +4,7 @@ mod admission;
 mod await_link;
 mod bad_input;
 mod callbacks;
+mod connections;
 mod dashboard;
 mod databases;
 mod issuer;
