@@ -75,6 +75,7 @@ pub(super) struct File {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Logs {
+    pub(super) dir: Option<PathBuf>,
     pub(super) max_bytes_per_run: Option<u64>,
 }
 
