@@ -32,7 +32,7 @@ pub type MakeEngines = Box<dyn FnOnce(InstallationId) -> anyhow::Result<Vec<(Str
 pub struct Parts {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where logs lie.
+    /// Where all that has no place of its own lies.
     pub data_dir: PathBuf,
     /// `sqlite:PATH` or `postgres://…`.
     pub database_url: SecretString,
@@ -46,6 +46,8 @@ pub struct Parts {
     pub engines: MakeEngines,
     /// The name of the engine that jobs use when they name none.
     pub default_engine: String,
+    /// Where logs lie, if not in the data directory. Services that share a database share it, too.
+    pub logs_dir: Option<PathBuf>,
     /// Bounds of logs.
     pub log_limits: LogLimits,
     /// Where traces and metrics are sent; `None` = nowhere.
@@ -92,8 +94,11 @@ impl Service {
         let keys = ProjectKeys::new(parts.keyring, store.clone()).rotating_in(key_file);
         ensure_default_project(&store, &keys, clock.as_ref()).await?;
         let new_admin_token = ensure_admin(&store, parts.admin_token, clock.as_ref()).await?;
-        let logs =
-            LogStore::open(parts.data_dir.join("logs"), parts.log_limits).context("the logs cannot be opened")?;
+        let logs_dir = parts.logs_dir.clone().unwrap_or_else(|| parts.data_dir.join("logs"));
+        let logs = LogStore::open(logs_dir, parts.log_limits).context("the logs cannot be opened")?;
+        if parts.logs_dir.is_some() {
+            logs.claim(store.installation()).context("the logs cannot be kept there: see logs.dir")?;
+        }
         let engines = (parts.engines)(store.installation())?;
         anyhow::ensure!(
             engines.iter().any(|(name, _)| *name == parts.default_engine),
@@ -125,7 +130,7 @@ impl Service {
             Arc::clone(&clock),
             parts.api.callback_targets.clone(),
         )?;
-        let watcher = Watcher::start(store.clone(), runner.clone(), Arc::clone(&clock), parts.data_dir);
+        let watcher = Watcher::start(store.clone(), runner.clone(), Arc::clone(&clock), parts.data_dir, parts.logs_dir);
         let (policy, url) = (parts.api.callback_targets.clone(), parts.api.public_url.clone());
         let sender = Arc::new(Sender::new(store.clone(), keys.clone(), Arc::clone(&clock), policy, url)?);
         let courier = Courier::start(store.clone(), Arc::clone(&sender), Arc::clone(&clock));

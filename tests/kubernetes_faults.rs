@@ -176,8 +176,9 @@ async fn pod_deleted_behind_our_back() {
             assert_eq!(subject.observe(&handle).await.execution, Some(first));
         } else {
             eventually("the second execution is seen", || async {
-                let seen = subject.observe(&handle).await.execution.expect("an execution has a name");
-                (seen != first && seen.starts_with(&first)).then_some(())
+                let seen = subject.observe(&handle).await.execution?;
+                // A node that loses how a container has ended loses its name, too.
+                (seen != first && (seen.starts_with(&first) || subject.may_lose_ends)).then_some(())
             })
             .await;
         }

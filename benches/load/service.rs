@@ -94,6 +94,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
             Ok(engines)
         }),
         default_engine: "simulated".to_owned(),
+        logs_dir: None,
         log_limits: LogLimits::default(),
         telemetry: None,
         api: ApiConfig {

@@ -18,6 +18,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use futures::future::Either;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::{sync::oneshot, time::timeout};
@@ -30,12 +31,15 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// The router's answer to a request. When the rest of the request's body cannot be read, the answer says that the
 /// connection ends.
-pub async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+pub fn answer(
+    router: Router,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + Send + 'static {
     if request.body().is_end_stream() {
-        return router.oneshot(request.map(Body::new)).await;
+        return Either::Left(router.oneshot(request.map(|_| Body::empty())));
     }
-    // On the heap: most requests that wait have no body, and need no room for this.
-    Box::pin(answer_and_drain(router, request)).await
+    // On the heap: each connection has room for the other kind, for most requests that wait have no body.
+    Either::Right(Box::pin(answer_and_drain(router, request)))
 }
 
 async fn answer_and_drain(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {

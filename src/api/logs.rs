@@ -29,6 +29,8 @@ use crate::{
 
 /// How much one page holds, about, in bytes.
 const PAGE: usize = 256 * 1024;
+/// How often is looked for what another service has written.
+const LOOK: Duration = Duration::from_secs(1);
 /// Where to go on reading, for answers whose body cannot say it.
 const NEXT_OFFSET: HeaderName = HeaderName::from_static("haulier-next-offset");
 /// Whether there is no more, likewise.
@@ -143,6 +145,8 @@ impl Api {
         wait: Duration,
     ) -> Result<(LogPage, bool), Problem> {
         let until = Instant::now() + wait;
+        // Where another service leads, that one writes the log, and nothing tells here when it grows.
+        let written_elsewhere = !self.runner.leads();
         // Listen first, else what comes between reading and listening is missed.
         let mut changes = self.runner.hub().watch(run);
         let mut tail = self.logs.subscribe(run);
@@ -162,6 +166,7 @@ impl Api {
                 _ = changes.changed() => {}
                 // Whoever follows the log asks for the run all the while.
                 () = sleep(LEASE_RENEWAL), if found.run.abandon_after_seconds.is_some() => {}
+                () = sleep(LOOK), if written_elsewhere => {}
                 () = sleep_until(until) => return Ok((page, false)),
                 () = self.shutdown.cancelled() => return Ok((page, false)),
             }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::Problem;
 use crate::{
     callbacks::{TargetPolicy, http_client},
+    engines::images::is_digest,
     outgoing,
     registry::{Login, is_loopback},
 };
@@ -211,10 +212,6 @@ fn with_login(request: RequestBuilder, login: Option<&Login>) -> RequestBuilder 
         Some(login) => request.basic_auth(&login.username, Some(login.password.expose_secret())),
         None => request,
     }
-}
-
-fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
 fn wrong_login(server: &str) -> ProbeError {

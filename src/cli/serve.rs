@@ -93,6 +93,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
             made.collect()
         }),
         default_engine,
+        logs_dir: logs.dir,
         log_limits: logs.limits,
         telemetry: telemetry.otlp,
         api: ApiConfig {

@@ -6,9 +6,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    ConfigError, Origin,
+    ConfigError,
     grants::{GrantSection, NO_ISSUER, is_issuer, resolve_grants},
-    layers::{Given, Layers, secret},
+    layers::{Given, GivenSecret, Layers, secret},
 };
 use crate::auth::OidcSettings;
 
@@ -89,35 +89,17 @@ fn resolve_oidc(section: &OidcSection, layers: &Layers<'_>) -> Result<OidcSettin
 }
 
 fn client_secret(section: &OidcSection, layers: &Layers<'_>) -> Result<Option<SecretString>, ConfigError> {
-    let env = |name| layers.env(name);
-    let in_env = one_secret(
-        env("HAULIER_OIDC_CLIENT_SECRET").map(|given| given.map(SecretString::from)),
-        env("HAULIER_OIDC_CLIENT_SECRET_FILE").map(|given| given.map(PathBuf::from)),
-    )?;
-    match in_env {
-        Some(secret) => Ok(Some(secret)),
-        None => one_secret(layers.in_file(&section.client_secret), layers.in_file(&section.client_secret_file)),
-    }
-}
-
-/// Of one layer. Two there would leave open which of them counts.
-fn one_secret(
-    text: Option<Given<SecretString>>,
-    file: Option<Given<PathBuf>>,
-) -> Result<Option<SecretString>, ConfigError> {
-    let invalid =
-        |origin: Origin, problem: String| ConfigError::invalid("dashboard.oidc.client_secret", origin, problem);
-    match (text, file) {
-        (Some(text), Some(_)) => {
-            Err(invalid(text.origin, "client_secret_file is given as well: remove one of the two".to_owned()))
-        }
-        (Some(text), None) => Ok(Some(text.value)),
-        (None, Some(Given { value: path, origin })) => {
+    let setting = "dashboard.oidc.client_secret";
+    let variables = ["HAULIER_OIDC_CLIENT_SECRET", "HAULIER_OIDC_CLIENT_SECRET_FILE"];
+    match layers.secret(setting, variables, &section.client_secret, &section.client_secret_file)? {
+        Some(GivenSecret::Text(text)) => Ok(Some(text.value)),
+        Some(GivenSecret::File(Given { value: path, origin })) => {
             let text = fs::read_to_string(&path).map_err(|error| {
-                invalid(origin, format!("{} cannot be read ({error}): check the path", path.display()))
+                let problem = format!("{} cannot be read ({error}): check the path", path.display());
+                ConfigError::invalid(setting, origin, problem)
             })?;
             Ok(Some(text.trim_end().into()))
         }
-        (None, None) => Ok(None),
+        None => Ok(None),
     }
 }

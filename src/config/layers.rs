@@ -75,6 +75,7 @@ pub(super) struct File {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Logs {
+    pub(super) dir: Option<PathBuf>,
     pub(super) max_bytes_per_run: Option<u64>,
 }
 
@@ -127,9 +128,49 @@ impl<'a> Layers<'a> {
         Some(Given { value: value.clone()?, origin: self.file_origin() })
     }
 
+    /// A secret that is given as text or by a file's path: by one of two variables, else by one of two settings of the
+    /// file, `setting` and `setting_file`.
+    pub(super) fn secret(
+        &self,
+        setting: &str,
+        [text_variable, path_variable]: [&'static str; 2],
+        text: &Option<SecretString>,
+        path: &Option<PathBuf>,
+    ) -> Result<Option<GivenSecret>, ConfigError> {
+        let text_in_env = self.env(text_variable).map(|given| given.map(SecretString::from));
+        let path_in_env = self.env(path_variable).map(|given| given.map(PathBuf::from));
+        let in_env = GivenSecret::one(setting, text_in_env, path_in_env)?;
+        Ok(in_env.or(GivenSecret::one(setting, self.in_file(text), self.in_file(path))?))
+    }
+
     /// The file as an origin.
     pub(super) fn file_origin(&self) -> Origin {
         self.args.config.clone().map_or(Origin::Default, Origin::File)
+    }
+}
+
+/// A secret as it was given.
+pub(super) enum GivenSecret {
+    /// Itself.
+    Text(Given<SecretString>),
+    /// The file that it is in.
+    File(Given<PathBuf>),
+}
+
+impl GivenSecret {
+    /// Of one layer. Two there would leave open which of them counts.
+    fn one(
+        setting: &str,
+        text: Option<Given<SecretString>>,
+        file: Option<Given<PathBuf>>,
+    ) -> Result<Option<Self>, ConfigError> {
+        match (text, file) {
+            (Some(text), Some(_)) => {
+                let problem = format!("{setting}_file is given as well: remove one of the two");
+                Err(ConfigError::invalid(setting, text.origin, problem))
+            }
+            (text, file) => Ok(text.map(Self::Text).or(file.map(Self::File))),
+        }
     }
 }
 

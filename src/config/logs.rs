@@ -1,11 +1,15 @@
-//! How much of the runs' logs is kept. How long is each job's own affair.
+//! Where the runs' logs are kept, and how much of them. How long is each job's own affair.
+
+use std::path::PathBuf;
 
 use super::{ConfigError, layers::Layers};
 use crate::logs::LogLimits;
 
-/// How much of the runs' logs is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the runs' logs are kept, and how much of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogsConfig {
+    /// Where, if not in the data directory.
+    pub dir: Option<PathBuf>,
     /// How much.
     pub limits: LogLimits,
 }
@@ -21,6 +25,8 @@ impl LogsConfig {
         if !(MIN_BYTES..=MAX_BYTES).contains(&max_bytes_per_run) {
             return Err(invalid("logs.max_bytes_per_run", format!("give {MIN_BYTES} to {MAX_BYTES} bytes")));
         }
-        Ok(Self { limits: LogLimits { max_bytes_per_run } })
+        let dir =
+            layers.env("HAULIER_LOGS_DIR").map(|given| given.map(PathBuf::from)).or_else(|| layers.in_file(&file.dir));
+        Ok(Self { dir: dir.map(|given| given.value), limits: LogLimits { max_bytes_per_run } })
     }
 }

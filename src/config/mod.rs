@@ -38,7 +38,7 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The master key and the first token.
     pub secrets: SecretsConfig,
-    /// How much of the runs' logs is kept, and how long.
+    /// Where the runs' logs are kept, and how much of them.
     pub logs: LogsConfig,
     /// Where callbacks may go.
     pub callbacks: CallbacksConfig,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    ConfigError, Origin,
-    layers::{Given, Layers},
+    ConfigError,
+    layers::{Given, GivenSecret, Layers},
 };
 use crate::vault::{Keyring, VaultError};
 
@@ -58,36 +58,18 @@ const MIN_ADMIN_TOKEN: usize = 16;
 impl SecretsConfig {
     pub(super) fn resolve(layers: &Layers<'_>, data_dir: &Path) -> Result<Self, ConfigError> {
         let file = &layers.file;
-        let env = |name| layers.env(name).map(|given| given.map(SecretString::from));
-        let in_env = one_master_key(
-            env("HAULIER_MASTER_KEY"),
-            layers.env("HAULIER_MASTER_KEY_FILE").map(|given| given.map(PathBuf::from)),
-        )?;
-        let in_file = one_master_key(layers.in_file(&file.master_key), layers.in_file(&file.master_key_file))?;
-        let master_key = in_env.or(in_file).unwrap_or_else(|| MasterKeySource::Default(data_dir.join("master.key")));
-        let admin_token = env("HAULIER_ADMIN_TOKEN").or_else(|| layers.in_file(&file.admin_token));
+        let variables = ["HAULIER_MASTER_KEY", "HAULIER_MASTER_KEY_FILE"];
+        let master_key = match layers.secret("master_key", variables, &file.master_key, &file.master_key_file)? {
+            Some(GivenSecret::Text(Given { value, origin })) => match Keyring::parse(&value) {
+                Ok(_) => MasterKeySource::Text(value),
+                Err(problem) => return Err(ConfigError::invalid("master_key", origin, problem.to_string())),
+            },
+            Some(GivenSecret::File(path)) => MasterKeySource::File(path.value),
+            None => MasterKeySource::Default(data_dir.join("master.key")),
+        };
+        let admin_token = layers.env("HAULIER_ADMIN_TOKEN").map(|given| given.map(SecretString::from));
+        let admin_token = admin_token.or_else(|| layers.in_file(&file.admin_token));
         Ok(Self { master_key, admin_token: admin_token.map(check_admin_token).transpose()? })
-    }
-}
-
-/// Of one layer. Two keys there would leave open which of them counts.
-fn one_master_key(
-    text: Option<Given<SecretString>>,
-    file: Option<Given<PathBuf>>,
-) -> Result<Option<MasterKeySource>, ConfigError> {
-    match (text, file) {
-        (Some(text), Some(_)) => {
-            let origin = match text.origin {
-                Origin::Env(_) => Origin::Env("HAULIER_MASTER_KEY"),
-                other => other,
-            };
-            Err(ConfigError::invalid("master_key", origin, "master_key_file is given as well: remove one of the two"))
-        }
-        (Some(Given { value, origin }), None) => match Keyring::parse(&value) {
-            Ok(_) => Ok(Some(MasterKeySource::Text(value))),
-            Err(problem) => Err(ConfigError::invalid("master_key", origin, problem.to_string())),
-        },
-        (None, file) => Ok(file.map(|given| MasterKeySource::File(given.value))),
     }
 }
 

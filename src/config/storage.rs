@@ -12,7 +12,7 @@ use super::{
 /// Where data is kept.
 #[derive(Debug, Clone)]
 pub struct StorageConfig {
-    /// Directory of the database (unless it is elsewhere), the logs and the master key.
+    /// Directory of the database, the logs and the master key, unless they are elsewhere.
     pub data_dir: PathBuf,
     /// `sqlite:` or `postgres:`; may hold a password.
     pub database_url: SecretString,
@@ -32,12 +32,6 @@ impl StorageConfig {
             None => default_database_url(&data_dir)?,
         };
         Ok(Self { data_dir, database_url })
-    }
-
-    /// Directory of the runs' logs.
-    #[must_use]
-    pub fn logs_dir(&self) -> PathBuf {
-        self.data_dir.join("logs")
     }
 }
 

@@ -83,10 +83,18 @@ fn a_higher_layer_wins() {
     assert_eq!(config.server.log_format, LogFormat::Json);
     assert_eq!(config.server.public_url.as_deref(), Some("https://env.example.com/haulier"));
     assert_eq!(config.storage.database_url.expose_secret(), "postgres://u:p@h/d");
-    assert_eq!(config.storage.logs_dir().to_str(), Some("/flag/logs"));
 
     let blank = load(file, &[("HAULIER_LOG_FORMAT", ""), ("HAULIER_DATABASE_URL", " ")]).unwrap();
     assert_eq!(blank.storage.database_url.expose_secret(), "sqlite::memory:", "a blank variable counts as none");
+}
+
+#[test]
+fn logs_lie_where_they_are_told_to() {
+    assert_eq!(load("", &[]).unwrap().logs.dir, None);
+    let file = "logs.dir = \"/mnt/logs\"";
+    assert_eq!(load(file, &[]).unwrap().logs.dir.unwrap().to_str(), Some("/mnt/logs"));
+    let in_env = load(file, &[("HAULIER_LOGS_DIR", "/env/logs")]).unwrap();
+    assert_eq!(in_env.logs.dir.unwrap().to_str(), Some("/env/logs"));
 }
 
 #[test]

@@ -18,6 +18,16 @@ pub enum LogError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Logs of others lie there.
+    #[error(
+        "{path} holds the logs of another installation ({owner}): choose another directory", path = path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose they are, as it is written there.
+        owner: String,
+    },
     /// The service is shutting down.
     #[error("the service is shutting down: the log can be read again when it is back")]
     ShuttingDown,

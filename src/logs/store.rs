@@ -20,7 +20,7 @@ pub use page::LogPage;
 use self::{files::Files, live::Live, page::Source};
 use super::{LogChannel, LogError, LogRecord, ResumePoint, error::blocking};
 use crate::{
-    domain::{AttemptId, RunId, Timestamp},
+    domain::{AttemptId, InstallationId, RunId, Timestamp},
     engines::LogSource,
 };
 
@@ -79,6 +79,25 @@ impl LogStore {
     /// The directories cannot be made.
     pub fn open(dir: impl AsRef<Path>, limits: LogLimits) -> Result<Self, LogError> {
         Ok(Self { files: Arc::new(Files::open(dir.as_ref())?), limits, registry: Arc::default() })
+    }
+
+    /// Makes sure that no other installation keeps its logs there: it would take ours for those of runs that are gone.
+    /// Services of one installation may share the directory. Blocks for a moment.
+    ///
+    /// # Errors
+    /// Another has been there first, or the directory cannot be written to.
+    pub fn claim(&self, owner: InstallationId) -> Result<(), LogError> {
+        self.files.claim(&owner.to_string())
+    }
+
+    /// Forgets what is known of logs that are being written, for another service goes on with them. Nobody may write any
+    /// more.
+    pub async fn let_go(&self) {
+        let live: Vec<Arc<Live>> = self.registry().live.values().cloned().collect();
+        let let_go = blocking(move || live.iter().map(|log| log.let_go()).fold(Ok(()), Result::and)).await;
+        if let Err(error) = let_go {
+            tracing::error!(error = &error as &dyn std::error::Error, "the end of a log was not written");
+        }
     }
 
     /// Writes to a run's log. All writers of a run share it; to a finished log they write nothing. A record that was half

@@ -67,6 +67,8 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     term.end.cancel();
     term.tasks.close();
     term.tasks.wait().await;
+    // Where services share the directory, the next leader writes them.
+    shared.logs.let_go().await;
 }
 
 /// Puts away the logs of runs that ended with an earlier service, before it could do so.

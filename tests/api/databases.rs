@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::TestApp;
+use crate::support::{PATIENCE, Settings, TestApp};
 
 #[tokio::test]
 async fn the_whole_way_on_postgresql() {
@@ -30,6 +30,43 @@ async fn the_whole_way_on_postgresql() {
     app.engine.open_gates();
     assert_eq!(app.end(run).await.exit_code, Some(4));
     app.stop().await;
+    database.drop().await;
+}
+
+/// Waits for a line of a run's log, as somebody who follows it.
+async fn follow(app: &TestApp, run: RunId, wanted: &str) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let (mut offset, mut seen) = (0, Vec::new());
+    while !seen.iter().any(|line| line == wanted) {
+        assert!(tokio::time::Instant::now() < deadline, "{wanted:?} is not among {seen:?}");
+        let page = app.client.log(run, offset, 5).await.unwrap();
+        offset = page.next_offset;
+        seen.extend(page.records.into_iter().map(|record| record.text));
+    }
+}
+
+#[tokio::test]
+async fn services_that_share_a_directory_share_logs() {
+    let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
+    let logs = TempDir::new().unwrap();
+    let settings = Settings { logs_dir: Some(logs.path().to_owned()), ..Settings::default() };
+    let mut leader = TestApp::start_on(TempDir::new().unwrap(), database.url().to_owned(), settings).await;
+    leader.script("a", &["print=before", "gate", "print=after", "exit=3"]).await;
+    let mut other = leader.twin().await;
+    let run = other.trigger("a").await;
+    follow(&other, run, "before").await;
+    // The other one leads now, and goes on with the same log.
+    leader.stop().await;
+    other.engine.open_gates();
+    assert_eq!(other.end(run).await.exit_code, Some(3));
+    follow(&other, run, "after").await;
+    // One that comes later finds it whole, and lines only once.
+    let mut third = other.twin().await;
+    let page = third.client.log(run, 0, 0).await.unwrap();
+    let lines: Vec<_> = page.records.iter().map(|record| record.text.as_str()).collect();
+    assert_eq!((lines.as_slice(), page.end), (["before", "after"].as_slice(), true));
+    third.stop().await;
+    other.stop().await;
     database.drop().await;
 }
 

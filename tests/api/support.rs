@@ -1,6 +1,6 @@
 //! A service of a test's own.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use haulier::{
     api::{ApiConfig, types::RunView},
@@ -39,6 +39,8 @@ pub struct TestApp {
 #[derive(Clone, Default)]
 pub struct Settings {
     pub log_limits: LogLimits,
+    /// Where logs lie, if not with the other data.
+    pub logs_dir: Option<PathBuf>,
     pub oidc: Option<OidcSettings>,
     pub telemetry: Option<TelemetrySettings>,
     pub issuers: Vec<TokenIssuerSettings>,
@@ -183,7 +185,7 @@ async fn serve(
     engine: &SimulatedControl,
     settings: &Settings,
 ) -> (Service, Client) {
-    let Settings { log_limits, oidc, telemetry, issuers, key_file } = settings.clone();
+    let Settings { log_limits, logs_dir, oidc, telemetry, issuers, key_file } = settings.clone();
     let key_file = key_file.then(|| dir.path().join("master.key"));
     let keyring = key_file.as_deref().map_or_else(|| Keyring::parse(key), Keyring::read_or_create_file).unwrap();
     let engine = engine.clone();
@@ -199,6 +201,7 @@ async fn serve(
             Ok(vec![("simulated".to_owned(), EngineEntry::new("simulated", Arc::new(engine)))])
         }),
         default_engine: "simulated".to_owned(),
+        logs_dir,
         log_limits,
         telemetry,
         api: ApiConfig {

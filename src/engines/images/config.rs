@@ -88,7 +88,7 @@ pub(super) fn parse(text: &[u8]) -> Result<(RunConfig, Vec<String>), EngineError
 }
 
 /// Whether it is `sha256:` and 64 hexadecimal digits: what becomes a file's name must be nothing else.
-pub(super) fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }

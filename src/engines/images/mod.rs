@@ -37,6 +37,7 @@ use super::{Credentials, EngineError, EngineErrorKind, LaunchProgress, Persisten
 use crate::domain::WaitReason;
 
 pub use config::RunConfig;
+pub(crate) use config::is_digest;
 pub use reference::ImageReference;
 pub(super) use unpack::{COMMAND as UNPACK, FILES, main as unpack_main};
 

@@ -29,6 +29,35 @@ impl Files {
         Ok(files)
     }
 
+    /// Writes down whose logs these are, unless it is written there already, and checks it.
+    pub(super) fn claim(&self, owner: &str) -> Result<(), LogError> {
+        let dir = self.live.parent().unwrap_or(&self.live);
+        let path = dir.join("installation");
+        let write = || -> io::Result<String> {
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(mut file) => {
+                    file.write_all(owner.as_bytes())?;
+                    file.sync_all()?;
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let found = fs::read_to_string(&path)?;
+                    if !found.is_empty() {
+                        return Ok(found);
+                    }
+                    // Who made it did not come to write it.
+                    fs::write(&path, owner)?;
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(owner.to_owned())
+        };
+        let found = write().map_err(LogError::io("write", &path))?;
+        match found.trim() == owner {
+            true => Ok(()),
+            false => Err(LogError::Foreign { path: dir.to_owned(), owner: found.trim().to_owned() }),
+        }
+    }
+
     /// The file of a run that lasts.
     pub(super) fn live(&self, run: RunId) -> PathBuf {
         self.live.join(format!("{run}.log"))

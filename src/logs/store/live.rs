@@ -225,6 +225,15 @@ impl Live {
         written
     }
 
+    /// Writes what waits, and knows nothing of the file any more: others may change it. Blocks.
+    pub(super) fn let_go(&self) -> Result<(), LogError> {
+        let mut back = self.back();
+        let flushed = self.flush_locked(&mut back);
+        *back = Back::default();
+        *self.front() = Front::default();
+        flushed
+    }
+
     /// Makes the log complete: compressed, safe on disk, no longer live. Blocks.
     pub(super) fn finish(&self) -> Result<LogStats, LogError> {
         let mut back = self.back();

@@ -239,3 +239,36 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_directory_belongs_to_one_installation() {
+    let f = fixture(1 << 20);
+    let owner = InstallationId::generate();
+    f.store.claim(owner).unwrap();
+    f.store.claim(owner).unwrap();
+    let error = f.store.claim(InstallationId::generate()).unwrap_err().to_string();
+    assert!(error.contains(&owner.to_string()) && error.contains("choose another directory"), "{error}");
+    // Somebody made the file, and died.
+    fs::write(f.dir.path().join("installation"), "").unwrap();
+    f.store.claim(owner).unwrap();
+    assert!(f.store.claim(InstallationId::generate()).is_err());
+}
+
+#[tokio::test]
+async fn services_go_on_with_each_others_logs() {
+    let mut f = fixture(1 << 20);
+    let one = f.store.clone();
+    let writer = f.write(["one"]).await;
+    writer.append(&record(1, "two"));
+    one.let_go().await;
+    // The second process goes on, and then the first one again.
+    f.restarted();
+    f.write(["three"]).await;
+    f.store.let_go().await;
+    f.store = one;
+    f.write(["four"]).await;
+    assert_eq!(f.texts().await, ["one", "two", "three", "four"]);
+    assert_eq!(f.store.finish(f.run).await.unwrap().bytes, f.page(0, usize::MAX).await.next_offset);
+    f.restarted();
+    assert_eq!(f.texts().await, ["one", "two", "three", "four"]);
+}

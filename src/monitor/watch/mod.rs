@@ -46,9 +46,15 @@ pub struct Watcher(Background);
 impl Watcher {
     /// Begins to look, whenever this service leads.
     #[must_use]
-    pub fn start(store: Store, runner: Runner, clock: Arc<dyn Clock>, data_dir: PathBuf) -> Self {
-        let watch =
-            Watch { histories: Histories::default(), engines: Engines::default(), store, runner, clock, data_dir };
+    pub fn start(
+        store: Store,
+        runner: Runner,
+        clock: Arc<dyn Clock>,
+        data_dir: PathBuf,
+        logs_dir: Option<PathBuf>,
+    ) -> Self {
+        let (histories, engines) = (Histories::default(), Engines::default());
+        let watch = Watch { histories, engines, store, runner, clock, data_dir, logs_dir };
         Self(Background::start(|stop| watch.run(stop)))
     }
 
@@ -63,6 +69,7 @@ struct Watch {
     runner: Runner,
     clock: Arc<dyn Clock>,
     data_dir: PathBuf,
+    logs_dir: Option<PathBuf>,
     histories: Histories,
     engines: Engines,
 }

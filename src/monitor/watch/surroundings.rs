@@ -88,15 +88,23 @@ impl Watch {
 
     #[cfg(target_os = "linux")]
     pub(super) fn look_at_disk(&self, seen: &mut Seen) {
-        let Ok(disk) = rustix::fs::statvfs(&self.data_dir) else { return };
-        #[expect(clippy::cast_precision_loss, reason = "sizes of disks")]
-        let bytes = |blocks: u64| blocks as f64 * disk.f_frsize as f64;
-        let (free, all) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
-        if free < all * LITTLE.0 && free < LITTLE.1 {
-            let (free_mib, part) = (free / 1048576.0, 100.0 * free / all.max(1.0));
-            let summary = format!("only {free_mib:.0} MiB ({part:.1} %) are free for the service's data: make room");
-            let figures = [("free_bytes", free), ("all_bytes", all)];
-            seen.found.push(of_installation(NoticeKind::DiskFull, "disk".to_owned(), summary, &figures));
+        let places =
+            [(Some(&self.data_dir), "disk", "service's data"), (self.logs_dir.as_ref(), "disk:logs", "runs' logs")];
+        let mut looked_at = None;
+        for (place, subject, what) in places {
+            let Some(disk) = place.and_then(|place| rustix::fs::statvfs(place).ok()) else { continue };
+            if looked_at.replace(disk.f_fsid) == Some(disk.f_fsid) {
+                continue;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "sizes of disks")]
+            let bytes = |blocks: u64| blocks as f64 * disk.f_frsize as f64;
+            let (free, all) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+            if free < all * LITTLE.0 && free < LITTLE.1 {
+                let (free_mib, part) = (free / 1048576.0, 100.0 * free / all.max(1.0));
+                let summary = format!("only {free_mib:.0} MiB ({part:.1} %) are free for the {what}: make room");
+                let figures = [("free_bytes", free), ("all_bytes", all)];
+                seen.found.push(of_installation(NoticeKind::DiskFull, subject.to_owned(), summary, &figures));
+            }
         }
         seen.whole.push((NoticeKind::DiskFull, "there is room again"));
     }
@@ -104,7 +112,7 @@ impl Watch {
     /// Elsewhere nothing is known of the disk.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn look_at_disk(&self, seen: &mut Seen) {
-        let _ = (&self.data_dir, seen, LITTLE);
+        let _ = (&self.data_dir, &self.logs_dir, seen, LITTLE);
     }
 }
 
