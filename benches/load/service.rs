@@ -10,7 +10,7 @@ use haulier::{
         simulated::{SimulatedControl, SimulatedEngine},
     },
     logs::LogLimits,
-    runner::EngineEntry,
+    runner::{EngineEntry, HistoryLimits},
     service::{Parts, Service},
     vault::{Keyring, MasterKey},
 };
@@ -96,6 +96,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         default_engine: "simulated".to_owned(),
         logs_dir: None,
         log_limits: LogLimits::default(),
+        history: HistoryLimits::default(),
         telemetry: None,
         api: ApiConfig {
             public_url: None,
