@@ -1,6 +1,6 @@
 //! Deletes runs that ended long ago, with all that belongs to them, and old audit entries.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, error::Error, sync::Arc, time::Duration};
 
 use super::Shared;
 use crate::{
@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many runs of a project may be left for a later round, before this one leaves the others too.
 const MOST_LEFT: usize = 1000;
-/// How often a service that does not delete forgets what may have been deleted.
+/// How often a service forgets what another may have deleted.
 const FORGET: Duration = Duration::from_secs(3600);
 /// A year can be compared with the one before.
 const KEPT: Duration = Duration::from_secs(400 * 86_400);
@@ -56,12 +56,33 @@ pub(super) async fn round(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where several services share a database: this one may know runs from memory that another deletes.
-pub(super) async fn forget(shared: Arc<Shared>) {
+/// Where several services share a database: forgets what this one knows of runs that another deletes, and deletes their
+/// logs, which lie with the service that wrote them.
+pub(super) async fn follow(shared: Arc<Shared>) {
     let Some(kept) = shared.history.runs else { return };
-    while shared.shutdown.run_until_cancelled(tokio::time::sleep(FORGET)).await.is_some() {
-        shared.hub.forget_ended_before(shared.clock.now().minus(kept));
+    let rounds = async {
+        loop {
+            tokio::time::sleep(FORGET).await;
+            let end = shared.clock.now().minus(kept);
+            shared.hub.forget_ended_before(end);
+            if let Err(error) = delete_own_logs(&shared, end).await {
+                tracing::warn!(error = &*error, "logs of deleted runs could not be deleted");
+            }
+        }
+    };
+    shared.shutdown.run_until_cancelled(rounds).await;
+}
+
+/// Deletes logs that lie here, of runs that were made before a moment and are there no more.
+async fn delete_own_logs(shared: &Shared, end: Timestamp) -> Result<(), Box<dyn Error + Send + Sync>> {
+    for day in shared.logs.days_before(end).await? {
+        for runs in shared.logs.finished_on(day).await?.chunks(BATCH) {
+            for run in shared.store.missing_runs(runs).await? {
+                shared.logs.delete(run).await?;
+            }
+        }
     }
+    Ok(())
 }
 
 async fn delete_runs(shared: &Shared, end: Timestamp) -> Result<u64, StoreError> {
@@ -226,6 +247,30 @@ mod tests {
         std::fs::remove_dir(&file).unwrap();
         round(shared).await.unwrap();
         assert!(!exists(shared, run).await);
+    }
+
+    #[tokio::test]
+    async fn logs_that_lie_here_go_when_another_service_has_deleted_the_run() {
+        let fixture = Fixture::new().await;
+        let shared = fixture.shared();
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let run = fixture.trigger(|_| {}).await;
+            fixture.end(run).await;
+            log(shared, run, "written here").await;
+            shared.logs.finish(run).await.unwrap();
+            runs.push(run);
+        }
+        let now = shared.clock.now();
+        assert_eq!(shared.store.delete_runs(vec![runs[0]], now.plus(DAY)).await.unwrap(), [runs[0]]);
+        let lengths = async |end| {
+            delete_own_logs(shared, end).await.unwrap();
+            let length = async |run| shared.logs.read(run, 0, 1000).await.unwrap().bytes.len();
+            [length(runs[0]).await, length(runs[1]).await]
+        };
+        assert!(lengths(now).await.iter().all(|length| *length > 0), "they are of today");
+        let [gone, kept] = lengths(now.plus(DAY)).await;
+        assert!(gone == 0 && kept > 0);
     }
 
     #[tokio::test]

@@ -133,7 +133,7 @@ impl Runner {
     pub fn start(&self) {
         self.0.tasks.spawn(lead::run(Arc::clone(&self.0)));
         if self.0.store.is_shared() {
-            self.0.tasks.spawn(history::forget(Arc::clone(&self.0)));
+            self.0.tasks.spawn(history::follow(Arc::clone(&self.0)));
         }
     }
 

@@ -1,6 +1,8 @@
 //! What is kept no longer: logs whose job keeps them for so many days, runs that ended long ago, old entries of the audit
 //! log. Everything here is found by an index, in batches: nothing walks the history to find that there is nothing to do.
 
+use std::collections::HashSet;
+
 use super::{
     Session, Store, StoreError,
     session::{Dialect, Value, values},
@@ -113,6 +115,20 @@ impl Store {
             Box::pin(async move { delete(session, &runs, end).await })
         })
         .await
+    }
+
+    /// Those of the runs that there are not, or no more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn missing_runs(&self, runs: &[RunId]) -> Result<Vec<RunId>, StoreError> {
+        if runs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!("SELECT id FROM runs WHERE id IN ({})", places(1, runs.len()));
+        let rows = self.read().await?.all_built(sql, ids(runs)).await?;
+        let there = rows.iter().map(|row| row.get("id").map(RunId)).collect::<Result<HashSet<_>, _>>()?;
+        Ok(runs.iter().filter(|run| !there.contains(run)).copied().collect())
     }
 
     /// Deletes audit entries that were made before a moment, a batch of the oldest; how many.
