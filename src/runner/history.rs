@@ -57,7 +57,7 @@ pub(super) async fn round(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// Where several services share a database: forgets what this one knows of runs that another deletes, and deletes their
-/// logs, which lie with the service that wrote them.
+/// logs that lie here, should the services not share a directory for them.
 pub(super) async fn follow(shared: Arc<Shared>) {
     let Some(kept) = shared.history.runs else { return };
     let rounds = async {

@@ -136,7 +136,11 @@ impl Files {
     /// The runs of a day that have a finished log.
     pub(super) fn finished_on(&self, day: &str) -> Result<Vec<RunId>, LogError> {
         let dir = self.done.join(day);
-        let names = names(&dir).map_err(LogError::io("list", &dir))?;
+        let names = match names(&dir) {
+            // Others may share the directory: the day went with its last log.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(LogError::io("list", &dir))?,
+        };
         Ok(names.iter().filter_map(|name| name.strip_suffix(".log.zst")?.parse().ok()).collect())
     }
 
