@@ -15,7 +15,7 @@ use crate::{
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
     logs::{LogLimits, LogStore},
     monitor::{Courier, MetricsPush, Sender, Watcher},
-    runner::{EngineEntry, Engines, Runner},
+    runner::{EngineEntry, Engines, HistoryLimits, Runner},
     store::Store,
     telemetry::{Exporter, TelemetrySettings, Tracer},
     vault::{Keyring, ProjectKeys},
@@ -50,6 +50,8 @@ pub struct Parts {
     pub logs_dir: Option<PathBuf>,
     /// Bounds of logs.
     pub log_limits: LogLimits,
+    /// How long ended runs and the audit log are kept.
+    pub history: HistoryLimits,
     /// Where traces and metrics are sent; `None` = nowhere.
     pub telemetry: Option<TelemetrySettings>,
     /// Settings of the API.
@@ -116,8 +118,15 @@ impl Service {
             }
             _ => (Tracer::default(), None),
         };
-        let runner =
-            Runner::new(store.clone(), engines, keys.clone(), logs.clone(), Arc::clone(&clock), tracer.clone());
+        let runner = Runner::new(
+            store.clone(),
+            engines,
+            keys.clone(),
+            logs.clone(),
+            parts.history,
+            Arc::clone(&clock),
+            tracer.clone(),
+        );
         let listener = TcpListener::bind(parts.listen)
             .await
             .with_context(|| format!("cannot listen on {}: is it in use? see --listen", parts.listen))?;

@@ -6,6 +6,8 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 const BATCH: u32 = 50_000;
 /// Of twenty jobs.
 const JOBS: u32 = 20;
+/// How far apart runs were made.
+pub const EVERY: std::time::Duration = std::time::Duration::from_secs(20);
 /// How many notices are over.
 const OVER: u32 = 20_000;
 
@@ -42,9 +44,10 @@ async fn run(connection: &mut SqliteConnection, sql: String) {
 }
 
 fn batch(first: u32, last: u32, runs: u32) -> String {
+    let every = EVERY.as_secs();
     let made = format!(
         "CREATE TEMP TABLE made AS WITH RECURSIVE n (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM n \
-         WHERE n < {last}), t AS (SELECT n, (unixepoch() - ({runs} - n) * 20) * 1000 AS ms FROM n) SELECT n, \
+         WHERE n < {last}), t AS (SELECT n, (unixepoch() - ({runs} - n) * {every}) * 1000 AS ms FROM n) SELECT n, \
          unhex(printf('%012x7%03x8%03x%012x', ms, n % 4096, n / 4096 % 4096, n)) AS id, ms * 1000 AS at, \
          unhex(printf('018bcfe5680070008000%012x', n % {JOBS})) AS job, (SELECT id FROM projects) AS project FROM t"
     );

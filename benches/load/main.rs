@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench load` measures everything; words after `--` choose parts: `idle`, `live`, `embedded`, `one`,
 //! `many`, `waits`, `triggers`, `reads`, `pages`, and `history` to measure them again with a million finished runs in the
-//! database. The service runs in this process, in release mode, except for `idle`, `live` and `waits`, which start the
+//! database, of which `retention` deletes a part. The service runs in this process, in release mode, except for `idle`, `live` and `waits`, which start the
 //! binary. Nothing is asserted: a busy machine gives poor figures, not failures.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
@@ -16,6 +16,7 @@ mod idle;
 mod live;
 mod load;
 mod pages;
+mod retention;
 mod service;
 mod table;
 mod waits;
@@ -27,7 +28,8 @@ use haulier::store::contract::TestDatabase;
 use service::Bench;
 use table::Table;
 
-const PARTS: [&str; 10] = ["idle", "live", "embedded", "one", "many", "waits", "triggers", "reads", "pages", "history"];
+const PARTS: [&str; 11] =
+    ["idle", "live", "embedded", "one", "many", "waits", "triggers", "reads", "pages", "history", "retention"];
 /// How many finished runs make a long history.
 const HISTORY: u32 = 1_000_000;
 
@@ -68,6 +70,9 @@ async fn measure(parts: &[&str]) {
         println!("filled the database with {HISTORY} finished runs in {:.0?}", begun.elapsed());
         table.column("1M runs");
         round(parts, database.url(), docker.as_ref(), &mut table).await;
+        if parts.contains(&"retention") {
+            retention::measure(database.url(), HISTORY, &mut table).await;
+        }
     }
     database.drop().await;
     println!("\n{table}");

@@ -10,7 +10,7 @@ use haulier::{
         simulated::{SimulatedControl, SimulatedEngine},
     },
     logs::LogLimits,
-    runner::EngineEntry,
+    runner::{EngineEntry, HistoryLimits},
     service::{Parts, Service},
     vault::{Keyring, MasterKey},
 };
@@ -31,8 +31,13 @@ pub struct Bench {
 impl Bench {
     /// Starts a service with a simulated engine, and with a real one if there is one.
     pub async fn start(url: &str, docker: Option<&RawDocker>) -> Self {
+        Self::start_keeping(url, docker, HistoryLimits::default()).await
+    }
+
+    /// The same, with a history that is kept for so long.
+    pub async fn start_keeping(url: &str, docker: Option<&RawDocker>, history: HistoryLimits) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let parts = parts(url, folder.path(), docker.map(|docker| docker.host.clone()));
+        let parts = Parts { history, ..parts(url, folder.path(), docker.map(|docker| docker.host.clone())) };
         Self { service: Service::start(parts).await.expect("the service starts"), folder }
     }
 
@@ -96,6 +101,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         default_engine: "simulated".to_owned(),
         logs_dir: None,
         log_limits: LogLimits::default(),
+        history: HistoryLimits::default(),
         telemetry: None,
         api: ApiConfig {
             public_url: None,

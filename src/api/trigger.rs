@@ -31,7 +31,7 @@ const TRIES: u32 = 5;
 /// Triggers a run. With an `Idempotency-Key`, the same request again answers with the same run.
 #[utoipa::path(post, path = "/jobs/{job}/runs", operation_id = "triggerRun", tag = "runs", request_body = RunRequest,
     params(("job" = String, Path, description = "Id or name"),
-           ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible characters"),
+           ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible characters; kept as long as its run"),
            ("traceparent" = Option<String>, Header, description = "W3C Trace Context, for the script's TRACEPARENT")),
     responses((status = 202, body = RunView, description = "The run, new or known"),
               (status = 409, body = Problem, description = "Key reused, job full, disabled or archived"),

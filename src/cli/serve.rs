@@ -71,8 +71,19 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn start(config: Config) -> anyhow::Result<Service> {
-    let Config { server, storage, secrets, logs, callbacks, registries, dashboard, issuers, telemetry, engines } =
-        config;
+    let Config {
+        server,
+        storage,
+        secrets,
+        logs,
+        history,
+        callbacks,
+        registries,
+        dashboard,
+        issuers,
+        telemetry,
+        engines,
+    } = config;
     make_data_dir(&storage.data_dir)?;
     let key_file = secrets.master_key.file().map(std::path::Path::to_owned);
     let keyring = keyring(secrets.master_key).await?;
@@ -95,6 +106,7 @@ async fn start(config: Config) -> anyhow::Result<Service> {
         default_engine,
         logs_dir: logs.dir,
         log_limits: logs.limits,
+        history: history.limits,
         telemetry: telemetry.otlp,
         api: ApiConfig {
             public_url: server.public_url,

@@ -61,6 +61,7 @@ pub(super) struct File {
     #[serde(deserialize_with = "secret")]
     pub(super) admin_token: Option<SecretString>,
     pub(super) logs: Logs,
+    pub(super) history: History,
     pub(super) callbacks: Allowed,
     pub(super) registries: Allowed,
     pub(super) metrics: Metrics,
@@ -77,6 +78,14 @@ pub(super) struct File {
 pub(super) struct Logs {
     pub(super) dir: Option<PathBuf>,
     pub(super) max_bytes_per_run: Option<u64>,
+}
+
+/// Section `[history]` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct History {
+    pub(super) keep_days: Option<u64>,
+    pub(super) keep_audit_days: Option<u64>,
 }
 
 /// Sections `[callbacks]` and `[registries]` as they are written.

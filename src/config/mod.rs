@@ -6,6 +6,7 @@ mod dashboard;
 mod engines;
 mod error;
 mod grants;
+mod history;
 mod issuers;
 mod layers;
 mod logs;
@@ -21,6 +22,7 @@ pub use callbacks::{CallbacksConfig, RegistriesConfig};
 pub use dashboard::DashboardConfig;
 pub use engines::{EngineConfig, EngineKind, EnginesConfig};
 pub use error::{ConfigError, Origin};
+pub use history::HistoryConfig;
 pub use issuers::IssuersConfig;
 pub use layers::Surroundings;
 pub use logs::LogsConfig;
@@ -40,6 +42,8 @@ pub struct Config {
     pub secrets: SecretsConfig,
     /// Where the runs' logs are kept, and how much of them.
     pub logs: LogsConfig,
+    /// How long ended runs and the audit log are kept.
+    pub history: HistoryConfig,
     /// Where callbacks may go.
     pub callbacks: CallbacksConfig,
     /// Which registries the service itself may ask.
@@ -66,6 +70,7 @@ impl Config {
             server: ServerConfig::resolve(&layers)?,
             secrets: SecretsConfig::resolve(&layers, &storage.data_dir)?,
             logs: LogsConfig::resolve(&layers)?,
+            history: HistoryConfig::resolve(&layers)?,
             callbacks: CallbacksConfig::resolve(&layers)?,
             registries: RegistriesConfig::resolve(&layers)?,
             dashboard: DashboardConfig::resolve(&layers)?,

@@ -172,6 +172,31 @@ fn people_sign_in_where_it_is_said() {
 }
 
 #[test]
+fn the_history_is_kept_for_a_while() {
+    let days = |days: u64| Some(std::time::Duration::from_secs(days * 86_400));
+    let limits = |file: &str| load(file, &[]).unwrap().history.limits;
+    let kept = limits("");
+    assert_eq!((kept.runs, kept.audit), (days(400), days(400)));
+    let kept = limits("[history]\nkeep_days = 7\nkeep_audit_days = 3650");
+    assert_eq!((kept.runs, kept.audit), (days(7), days(3650)));
+    let kept = limits("[history]\nkeep_days = 0");
+    assert_eq!((kept.runs, kept.audit), (None, days(400)));
+    let kept = limits("[history]\nkeep_audit_days = 0");
+    assert_eq!((kept.runs, kept.audit), (days(400), None));
+    for (setting, part) in [
+        ("keep_days = 6", "history.keep_days"),
+        ("keep_days = 3651", "7 to 3650 days, or 0"),
+        ("keep_days = -1", "line 2"),
+        ("keep_audit_days = 29", "history.keep_audit_days"),
+        ("keep_audit_days = 3651", "30 to 3650 days, or 0"),
+        ("days = 7", "days"),
+    ] {
+        let problem = problem(&format!("[history]\n{setting}"), &[]);
+        assert!(problem.contains(part), "{problem}");
+    }
+}
+
+#[test]
 fn settings_that_let_the_wrong_people_in_are_refused() {
     let (grant, project) = (GRANT, "project = 'sales'");
     let other = |issuer: &str| OIDC.replace("https://id.example.com/tenant/", issuer);

@@ -162,6 +162,24 @@ impl LogStore {
         Ok(())
     }
 
+    /// The UTC days before that of a moment on which runs were made whose finished logs are here, the oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn days_before(&self, moment: Timestamp) -> Result<Vec<String>, LogError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.days_before(moment)).await
+    }
+
+    /// The runs made on such a day whose finished logs are here.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn finished_on(&self, day: String) -> Result<Vec<RunId>, LogError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.finished_on(&day)).await
+    }
+
     /// The runs whose logs are not finished: at start-up, those to attach to again or to [finish](Self::finish).
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 pub const RUNS_TRIGGERED: &str = "haulier_runs_triggered";
 /// Runs that ended.
 pub const RUNS_ENDED: &str = "haulier_runs_ended";
+/// Runs that were deleted.
+pub const RUNS_DELETED: &str = "haulier_runs_deleted";
 /// Live runs.
 pub const RUNS: &str = "haulier_runs";
 /// Time in the queue.

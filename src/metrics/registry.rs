@@ -101,6 +101,7 @@ pub fn registry(instruments: &Instruments, live: &LiveGauges) -> Catalogue {
     let Instruments { runs, store, http } = instruments;
     all.register(names::RUNS_TRIGGERED, "Runs made, by request or schedule", runs.triggered.clone());
     all.register(names::RUNS_ENDED, "Runs ended, by state and error code", runs.ended.clone());
+    all.register(names::RUNS_DELETED, "Runs deleted because their time was over", runs.deleted.clone());
     all.register(names::RUNS, "Runs that have not ended, by engine and state", live.runs.clone());
     let seconds = || Unit::Seconds;
     let help = "Time in the queue, from joining it to admission";

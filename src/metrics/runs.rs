@@ -22,6 +22,7 @@ const DURATIONS: [f64; 13] = [0.1, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900
 pub struct RunMetrics {
     pub(super) triggered: Family<By, Counter>,
     pub(super) ended: Family<End, Counter>,
+    pub(super) deleted: Counter,
     pub(super) queue: Histogram,
     pub(super) start: Histogram,
     pub(super) duration: Family<State, Histogram>,
@@ -52,6 +53,7 @@ impl Default for RunMetrics {
         Self {
             triggered: Family::default(),
             ended: Family::default(),
+            deleted: Counter::default(),
             queue: Histogram::new(WAITS),
             start: Histogram::new(WAITS),
             duration: Family::new_with_constructor((|| Histogram::new(DURATIONS)) as fn() -> Histogram),
@@ -97,6 +99,11 @@ impl RunMetrics {
         }
         self.log_bytes.inc_by(run.log.bytes);
         self.last.ended(run, state == RunState::Succeeded);
+    }
+
+    /// So many runs were deleted, because their time was over.
+    pub fn deleted(&self, runs: u64) {
+        self.deleted.inc_by(runs);
     }
 
     /// A reconciler has done a round.

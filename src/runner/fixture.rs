@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{EngineEntry, Engines, Runner, Shared};
+use super::{EngineEntry, Engines, HistoryLimits, Runner, Shared};
 use crate::{
     domain::{
         AttemptEnd, AttemptResult, Clock, JobId, JobSpec, LogSummary, ManualClock, Name, Project, ProjectId, Reports,
@@ -23,12 +23,17 @@ pub(super) struct Fixture {
     project: ProjectId,
     job: JobId,
     spec: JobSpec,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Fixture {
     /// A service with one job, which is admitted at once and never launched.
     pub(super) async fn new() -> Self {
+        Self::keeping(HistoryLimits::default()).await
+    }
+
+    /// The same, with a history that is kept for so long.
+    pub(super) async fn keeping(history: HistoryLimits) -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::open(&format!("sqlite:{}", dir.path().join("haulier.db").display()).into()).await.unwrap();
         // The present, so that identifiers, which carry the machine's time, agree with it.
@@ -44,12 +49,18 @@ impl Fixture {
         let config = keys.seal_config(project, job, 1, &Default::default()).await.unwrap();
         let revision = NewRevision { project, job, number: 1, spec: spec.clone(), config, by: "test".into(), now };
         assert!(matches!(store.apply(revision).await.unwrap(), Applied::Done(_)));
-        let runner = Runner::new(store, engines, keys, logs, Arc::clone(&clock) as Arc<dyn Clock>, Tracer::default());
-        Self { clock, runner, project, job, spec, _dir: dir }
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let runner = Runner::new(store, engines, keys, logs, history, time, Tracer::default());
+        Self { clock, runner, project, job, spec, dir }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.runner.0
+    }
+
+    /// Where it keeps its data.
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Registers another job; `spec` needs no name and no image.

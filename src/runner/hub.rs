@@ -12,7 +12,7 @@ use tokio::sync::{
     watch,
 };
 
-use crate::domain::{Run, RunId};
+use crate::domain::{Run, RunId, Timestamp};
 
 /// Runs kept in memory for status reads.
 const CACHED: usize = 20_000;
@@ -116,6 +116,11 @@ impl Hub {
     #[must_use]
     pub fn latest(&self, run: RunId) -> Option<Arc<CachedRun>> {
         self.cache.get(&run)
+    }
+
+    /// Forgets runs that ended before a moment: they may have been deleted.
+    pub fn forget_ended_before(&self, end: Timestamp) {
+        self.cache.retain(|_, cached| cached.run.finished_at.is_none_or(|at| at >= end));
     }
 
     /// Listens to a run. Begin to listen before you read it, else a change in between is missed.

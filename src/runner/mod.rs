@@ -6,7 +6,7 @@
 //!   stores;
 //! - `observer` looks at an engine's workloads, woken by the engine's events and by a timer;
 //! - `sweep` removes what is left on the engines, `lease` cancels what nobody asks for any more, `retention` deletes
-//!   old logs;
+//!   old logs, `history` old runs and audit entries;
 //! - `lead` lets one service do all this where several share a database.
 //!
 //! All of it is level-triggered: what to do follows from what is stored and observed, never from a message that could
@@ -20,6 +20,7 @@ mod engines;
 #[cfg(test)]
 mod fixture;
 mod follow;
+mod history;
 mod hub;
 mod launch;
 mod lead;
@@ -40,6 +41,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use engines::{EngineEntry, EngineStatus, Engines};
+pub use history::HistoryLimits;
 pub use hub::{CachedRun, Hub, RunWatch, some_run_ended};
 
 use crate::{
@@ -62,6 +64,7 @@ struct Shared {
     engines: Engines,
     keys: ProjectKeys,
     logs: LogStore,
+    history: HistoryLimits,
     hub: Hub,
     clock: Arc<dyn Clock>,
     /// Attempts that have a task of their own.
@@ -101,6 +104,7 @@ impl Runner {
         engines: Engines,
         keys: ProjectKeys,
         logs: LogStore,
+        history: HistoryLimits,
         clock: Arc<dyn Clock>,
         tracer: Tracer,
     ) -> Self {
@@ -110,6 +114,7 @@ impl Runner {
             engines,
             keys,
             logs,
+            history,
             hub: Hub::new(caches_live_runs),
             clock,
             driven: Mutex::default(),
@@ -126,8 +131,10 @@ impl Runner {
 
     /// Begins to work: takes up what a service before this one left, as soon as no other leads.
     pub fn start(&self) {
-        let shared = Arc::clone(&self.0);
-        self.0.tasks.spawn(lead::run(shared));
+        self.0.tasks.spawn(lead::run(Arc::clone(&self.0)));
+        if self.0.store.is_shared() {
+            self.0.tasks.spawn(history::follow(Arc::clone(&self.0)));
+        }
     }
 
     /// Where changes of runs are told.

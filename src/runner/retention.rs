@@ -1,8 +1,8 @@
-//! Deletes logs whose job keeps them no longer. Runs themselves stay.
+//! Deletes what is kept no longer: logs, as each job says, and then what is older than the history is kept.
 
 use std::{sync::Arc, time::Duration};
 
-use super::Shared;
+use super::{Shared, history};
 use crate::store::StoreError;
 
 /// How often it is looked.
@@ -14,6 +14,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         if let Err(error) = round(&shared).await {
             tracing::error!(error = &error as &dyn std::error::Error, "old logs could not be looked for");
+        }
+        if let Err(error) = history::round(&shared).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the old history could not be deleted");
         }
         tokio::time::sleep(ROUND).await;
     }

@@ -15,6 +15,7 @@ mod fixtures;
 mod jobs;
 mod listing;
 mod monitoring;
+mod retention;
 mod schedules;
 mod stops;
 mod triggers;
@@ -31,6 +32,7 @@ pub use fixtures::{START, Subject, TestJob, after};
 pub use jobs::*;
 pub use listing::*;
 pub use monitoring::*;
+pub use retention::*;
 pub use schedules::*;
 pub use stops::*;
 pub use triggers::*;
@@ -59,6 +61,8 @@ macro_rules! store_contract {
             what_is_remembered_is_bounded, late_jobs_are_found, channels_gather_what_they_are_told,
             what_cannot_be_sent_is_tried_and_given_up, figures_are_of_the_present,
             lists_filter, any_page_size_gives_the_same,
+            runs_go_with_all_that_belongs_to_them, what_is_not_over_stays, pages_go_on_when_runs_vanish, deletions_race,
+            the_audit_log_is_bounded,
             sign_ins, people_sign_in, activity, queues_of_limits, jobs_by_part_of_their_name,
             limits_hold_under_contention, two_services_never_over_admit,
             a_failed_write_undoes_only_its_own, everything_outlives_a_restart, a_newer_schema_is_refused

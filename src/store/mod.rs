@@ -23,6 +23,7 @@ mod limits;
 mod notices;
 mod postgres;
 mod projects;
+mod retention;
 mod run_list;
 mod runs;
 mod samples;

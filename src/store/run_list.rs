@@ -3,9 +3,9 @@
 use super::{
     Session, Store, StoreError,
     runs::{run_columns, run_from},
-    session::{Value, values},
+    session::Value,
 };
-use crate::domain::{JobId, JobSpec, Phase, ProjectId, Run, RunId, RunState, Timestamp};
+use crate::domain::{JobId, Phase, ProjectId, Run, RunId, RunState, Timestamp};
 
 /// Which runs are meant. What is left out does not matter.
 #[derive(Debug, Clone, Default)]
@@ -49,63 +49,6 @@ impl Store {
         runs.truncate(limit as usize);
         let next = more.then(|| runs.last().map(|run| run.id)).flatten();
         Ok(RunPage { runs, next })
-    }
-}
-
-impl Store {
-    /// For how many days each job keeps its logs, and up to which run they have been deleted. Archived jobs too.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn log_retentions(&self) -> Result<Vec<(JobId, u32, Option<RunId>)>, StoreError> {
-        let sql = "SELECT jobs.id, jobs.logs_deleted_to, revisions.spec FROM jobs \
-                   JOIN revisions ON revisions.job_id = jobs.id AND revisions.number = jobs.revision";
-        let rows = self.read().await?.all(sql, Vec::new()).await?;
-        rows.iter()
-            .map(|row| {
-                let deleted = row.get::<Option<uuid::Uuid>>("logs_deleted_to")?.map(RunId);
-                Ok((JobId(row.get("id")?), row.json::<JobSpec>("spec")?.log_retention_days, deleted))
-            })
-            .collect()
-    }
-
-    /// Keeps up to which run a job's logs have been deleted.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn logs_deleted_to(&self, job: JobId, run: RunId) -> Result<(), StoreError> {
-        self.write(move |session| {
-            Box::pin(async move {
-                let sql = "UPDATE jobs SET logs_deleted_to = $1 WHERE id = $2";
-                session.execute(sql, values![run, job]).await.map(|_| ())
-            })
-        })
-        .await
-    }
-
-    /// Runs of a job that ended before a moment, in the order in which they were made, those made after `after`.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn ended_before(
-        &self,
-        job: JobId,
-        after: Option<RunId>,
-        end: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<RunId>, StoreError> {
-        let after = after.unwrap_or(RunId(uuid::Uuid::nil()));
-        let mut session = self.read().await?;
-        // The next run decides whether there is anything to do: a job's younger runs are never walked.
-        let sql = "SELECT created_at FROM runs WHERE job_id = $1 AND id > $2 ORDER BY id LIMIT 1";
-        let next = session.first(sql, values![job, after]).await?.map(|row| row.time("created_at")).transpose()?;
-        if next.is_none_or(|made| made >= end) {
-            return Ok(Vec::new());
-        }
-        let sql = "SELECT id FROM (SELECT id, created_at, finished_at FROM runs WHERE job_id = $1 AND id > $2 \
-                   ORDER BY id LIMIT $4) AS oldest WHERE created_at < $3 AND finished_at < $3 ORDER BY id";
-        let rows = session.all(sql, values![job, after, end, limit]).await?;
-        rows.iter().map(|row| row.get("id").map(RunId)).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Admitted, NewCallback, Session, Stopped, Store, StoreError,
     admission::{ADMISSION_LOCK, admit},
     callbacks,
-    runs::{adding_labels, load},
+    runs::{adding_labels, load, lock},
     session::{Row, Statement, json_text, values},
     stops,
 };
@@ -134,7 +134,10 @@ async fn known_key(session: &mut Session, new: &NewRun, row: &Row) -> Result<Opt
     if row.get::<Vec<u8>>("fingerprint")? != *fingerprint {
         return Ok(Some(TriggerOutcome::KeyReused(earlier)));
     }
-    let run = load(session, earlier).await?.ok_or_else(|| StoreError::corrupt("idempotency"))?;
+    // Whoever is to be called back keeps the run from being deleted meanwhile. One that was deleted since the key was
+    // read has taken the key with it.
+    let found = if new.callback.is_some() { lock(session, earlier).await? } else { load(session, earlier).await? };
+    let Some(run) = found else { return Ok(None) };
     let ended_badly = run.life.phase.is_terminal() && run.life.phase != Phase::Succeeded;
     let stands = *if_exists == IfExists::Return || !ended_badly;
     Ok(stands.then(|| TriggerOutcome::Existing(Box::new(run))))

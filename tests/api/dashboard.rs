@@ -1,6 +1,6 @@
 //! The dashboard over HTTP, as a browser without JavaScript sees it. What needs a browser is in `tests/web`.
 
-mod browser;
+pub mod browser;
 mod forms;
 mod markup;
 mod pages;

@@ -7,6 +7,7 @@ mod callbacks;
 mod connections;
 mod dashboard;
 mod databases;
+mod history;
 mod issuer;
 mod jobs;
 mod keys;

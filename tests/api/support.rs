@@ -10,7 +10,7 @@ use haulier::{
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::simulated::{SimulatedControl, SimulatedEngine},
     logs::LogLimits,
-    runner::EngineEntry,
+    runner::{EngineEntry, HistoryLimits},
     service::{Parts, Service},
     telemetry::TelemetrySettings,
     vault::{Keyring, MasterKey},
@@ -41,6 +41,7 @@ pub struct Settings {
     pub log_limits: LogLimits,
     /// Where logs lie, if not with the other data.
     pub logs_dir: Option<PathBuf>,
+    pub history: HistoryLimits,
     pub oidc: Option<OidcSettings>,
     pub telemetry: Option<TelemetrySettings>,
     pub issuers: Vec<TokenIssuerSettings>,
@@ -185,7 +186,7 @@ async fn serve(
     engine: &SimulatedControl,
     settings: &Settings,
 ) -> (Service, Client) {
-    let Settings { log_limits, logs_dir, oidc, telemetry, issuers, key_file } = settings.clone();
+    let Settings { log_limits, logs_dir, history, oidc, telemetry, issuers, key_file } = settings.clone();
     let key_file = key_file.then(|| dir.path().join("master.key"));
     let keyring = key_file.as_deref().map_or_else(|| Keyring::parse(key), Keyring::read_or_create_file).unwrap();
     let engine = engine.clone();
@@ -203,6 +204,7 @@ async fn serve(
         default_engine: "simulated".to_owned(),
         logs_dir,
         log_limits,
+        history,
         telemetry,
         api: ApiConfig {
             public_url: None,

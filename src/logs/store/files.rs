@@ -10,7 +10,7 @@ use std::{
 use jiff::tz::TimeZone;
 
 use super::{super::LogError, page::Source, seekable};
-use crate::domain::RunId;
+use crate::domain::{RunId, Timestamp};
 
 /// The directories of a log store.
 #[derive(Debug)]
@@ -124,20 +124,32 @@ impl Files {
         Ok(())
     }
 
+    /// The days before that of this moment of which there are finished logs, the oldest first.
+    pub(super) fn days_before(&self, moment: Timestamp) -> Result<Vec<String>, LogError> {
+        let end = utc_day(jiff::Timestamp::from_microsecond(moment.as_micros()).unwrap_or_default());
+        let mut days = names(&self.done).map_err(LogError::io("list", &self.done))?;
+        days.retain(|day| *day < end);
+        days.sort_unstable();
+        Ok(days)
+    }
+
+    /// The runs of a day that have a finished log.
+    pub(super) fn finished_on(&self, day: &str) -> Result<Vec<RunId>, LogError> {
+        let dir = self.done.join(day);
+        let names = match names(&dir) {
+            // Others may share the directory: the day went with its last log.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(LogError::io("list", &dir))?,
+        };
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".log.zst")?.parse().ok()).collect())
+    }
+
     /// The runs that have a live file.
     pub(super) fn live_runs(&self) -> Result<Vec<RunId>, LogError> {
-        let read = || -> io::Result<Vec<RunId>> {
-            let mut runs = Vec::new();
-            for entry in fs::read_dir(&self.live)? {
-                let name = entry?.file_name();
-                let run: Option<RunId> =
-                    name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|id| id.parse().ok());
-                runs.extend(run);
-            }
-            runs.sort_unstable();
-            Ok(runs)
-        };
-        read().map_err(LogError::io("list", &self.live))
+        let names = names(&self.live).map_err(LogError::io("list", &self.live))?;
+        let mut runs: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
+        runs.sort_unstable();
+        Ok(runs)
     }
 }
 
@@ -165,6 +177,10 @@ pub(super) fn read_file_at(file: &File, offset: u64, max: usize) -> io::Result<V
     Ok(bytes)
 }
 
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
 fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
@@ -172,7 +188,10 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 /// The UTC day on which the run's id was made.
 fn day(run: RunId) -> String {
     let seconds = run.0.get_timestamp().map_or(0, |time| time.to_unix().0);
-    let moment = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
+    utc_day(jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default())
+}
+
+fn utc_day(moment: jiff::Timestamp) -> String {
     moment.to_zoned(TimeZone::UTC).date().to_string()
 }
 
