@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::{FutureExt, future::select_all};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -48,7 +49,7 @@ pub(super) async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args, &Surroundings::of_this_process()).map_err(|error| Usage(error.to_string()))?;
     start_log(config.server.log_format, wanted_log().as_deref())?;
     // Listened for from here on: a signal that comes during the start ends the service too.
-    let mut end = EndSignals::listen()?;
+    let mut end = EndSignals::listen([SignalKind::interrupt(), SignalKind::terminate()])?;
     let new_key = new_key_file(&config);
     let service = tokio::select! {
         service = start(config) => service?,
@@ -66,17 +67,17 @@ pub(super) async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The signals that end a service: INT and TERM. From the first moment of its life none is lost.
-pub(super) struct EndSignals(Signal, Signal);
+/// The signals that end a service. From the first moment on none is lost.
+pub(super) struct EndSignals(Vec<Signal>);
 
 impl EndSignals {
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    pub(super) fn listen(kinds: impl IntoIterator<Item = SignalKind>) -> io::Result<Self> {
+        kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
     }
 
     /// Waits for the next of them.
     pub(super) async fn next(&mut self) {
-        tokio::select! { _ = self.0.recv() => {} _ = self.1.recv() => {} }
+        select_all(self.0.iter_mut().map(|signal| signal.recv().boxed())).await;
     }
 }
 

@@ -12,7 +12,7 @@ use super::service::{Cli, Running, eventually, haulier, signal};
 struct Demo {
     running: Running,
     place: TempDir,
-    invitation: Value,
+    details: Value,
     cli: Cli,
 }
 
@@ -26,9 +26,9 @@ impl Demo {
         command.env("HAULIER_LISTEN", "nowhere").env("HAULIER_CONFIG", "/nowhere/haulier.toml");
         command.env("HAULIER_DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
         let running = Running::start(&mut command);
-        let invitation: Value = eventually(|| serde_json::from_str(&running.stdout()).ok());
-        let cli = Cli::at(invitation["url"].as_str().unwrap(), invitation["token"].as_str().unwrap());
-        Self { running, place, invitation, cli }
+        let details: Value = eventually(|| serde_json::from_str(&running.stdout()).ok());
+        let cli = Cli::at(details["url"].as_str().unwrap(), details["token"].as_str().unwrap());
+        Self { running, place, details, cli }
     }
 
     fn runs_of(&self, job: &str) -> Vec<Value> {
@@ -46,9 +46,9 @@ impl Demo {
         assert_eq!(self.cli.json(&["job", "show", "load-orders"])["spec"]["schedule"]["cron"], "* * * * *");
     }
 
-    /// Ends it as Ctrl-C would; nothing may be left.
-    fn ends(self) {
-        signal("INT", self.running.id());
+    /// Ends it; nothing may be left.
+    fn ends_with(self, name: &str) {
+        signal(name, self.running.id());
         let ended = self.running.end();
         assert_eq!((ended.code, ended.stderr.as_str()), (0, "ending: runs are cancelled, and all of it is removed\n"));
         let left: Vec<_> = fs::read_dir(self.place.path()).unwrap().collect();
@@ -59,11 +59,11 @@ impl Demo {
 #[test]
 fn the_demo_runs_containers_and_leaves_nothing() {
     let demo = Demo::start(&[]);
-    if demo.invitation["engine"] != "embedded" && !rustix::process::geteuid().is_root() {
-        return skipped("the demo with containers", demo.invitation["simulated_because"].as_str().unwrap());
+    if demo.details["engine"] != "embedded" && !rustix::process::geteuid().is_root() {
+        return skipped("the demo with containers", demo.details["simulated_because"].as_str().unwrap());
     }
-    assert_eq!((&demo.invitation["engine"], &demo.invitation["simulated_because"]), (&json!("embedded"), &Value::Null));
-    let client = Client::new(demo.invitation["url"].as_str().unwrap(), "none".into(), None).unwrap();
+    assert_eq!((&demo.details["engine"], &demo.details["simulated_because"]), (&json!("embedded"), &Value::Null));
+    let client = Client::new(demo.details["url"].as_str().unwrap(), "none".into(), None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(client.probe("/sign-in")).unwrap();
     demo.shows_something();
@@ -71,7 +71,8 @@ fn the_demo_runs_containers_and_leaves_nothing() {
     let log = eventually(|| Some(demo.cli.stdout(&["logs", &run])).filter(|log| log.contains("page 1")));
     assert_eq!(log.lines().next(), Some("orders that are new since number 0"));
     assert!(processes_of(&run) > 0, "the container is seen from outside");
-    demo.ends();
+    // Ctrl-C.
+    demo.ends_with("INT");
     assert_eq!(processes_of(&run), 0);
 }
 
@@ -79,10 +80,11 @@ fn the_demo_runs_containers_and_leaves_nothing() {
 fn the_demo_says_why_its_containers_are_simulated() {
     let demo = Demo::start(&[("PATH", "/nowhere")]);
     let why = if cfg!(target_os = "linux") { "this machine has no `sh` in its PATH" } else { "Linux" };
-    assert_eq!(demo.invitation["engine"], "simulated");
-    assert!(demo.invitation["simulated_because"].as_str().unwrap().contains(why), "{}", demo.invitation);
+    assert_eq!(demo.details["engine"], "simulated");
+    assert!(demo.details["simulated_because"].as_str().unwrap().contains(why), "{}", demo.details);
     demo.shows_something();
-    demo.ends();
+    // Its terminal was closed.
+    demo.ends_with("HUP");
 }
 
 /// How many processes of this machine have a run's id in their environment.

@@ -26,7 +26,7 @@ const LIBRARIES: &str = "/lib";
 ///
 /// # Errors
 /// A program is missing or cannot be read, or this machine does not let this user have images.
-pub(super) fn provide(data_dir: &Path) -> anyhow::Result<()> {
+pub(super) fn install(data_dir: &Path) -> anyhow::Result<()> {
     let config = EmbeddedConfig::default();
     let root = config.root(data_dir);
     let store = config.image_store(&root, &env::current_exe()?)?;

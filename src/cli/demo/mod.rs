@@ -2,13 +2,20 @@
 
 #[cfg(target_os = "linux")]
 mod image;
-mod stage;
+#[cfg(not(target_os = "linux"))]
+mod image {
+    pub(super) fn install(_: &std::path::Path) -> anyhow::Result<()> {
+        anyhow::bail!("containers without a daemon need Linux")
+    }
+}
+mod service;
 
 use std::{env, fmt, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
+use tokio::signal::unix::SignalKind;
 
 use super::{
     context::Context,
@@ -16,7 +23,7 @@ use super::{
     serve::{self, EndSignals},
 };
 use crate::config::LogFormat;
-use stage::Stage;
+use service::DemoService;
 
 /// Whoever forgets it on a terminal finds a bounded number of runs.
 const SCHEDULE_ENDS: Duration = Duration::from_secs(2 * 3600);
@@ -34,7 +41,7 @@ pub(super) struct DemoArgs {
 
 /// What somebody needs to know to look at it.
 #[derive(Debug, Serialize)]
-struct Invitation<'a> {
+struct Details<'a> {
     url: &'a str,
     token: &'a str,
     engine: &'static str,
@@ -44,42 +51,43 @@ struct Invitation<'a> {
 
 pub(super) async fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<()> {
     // A signal that comes during the start, which takes a bounded time, is heard after it.
-    let mut end = EndSignals::listen()?;
+    let mut end = EndSignals::listen([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()])?;
     serve::start_log(LogFormat::Text, Some("warn"))?;
     let dir = tempfile::Builder::new().prefix("haulier-demo-").tempdir();
     let dir = dir.context("there is no place for temporary files: see TMPDIR")?;
-    let stage = Stage::set(dir.path(), args.listen).await?;
-    let shown = show(context.out, &stage, &mut end).await;
+    let demo = DemoService::start(dir.path(), args.listen).await?;
+    let shown = show(context.out, &demo, &mut end).await;
     context.out.note("ending: runs are cancelled, and all of it is removed");
-    stage.strike().await;
+    demo.stop().await;
     let path = dir.path().to_owned();
     dir.close().with_context(|| format!("{} cannot be removed: remove it", path.display()))?;
     shown
 }
 
-async fn show(out: Output, stage: &Stage, end: &mut EndSignals) -> anyhow::Result<()> {
-    stage.trigger_examples().await?;
-    let invitation = Invitation {
-        url: stage.client.url(),
-        token: &stage.token,
-        engine: stage.engine,
-        simulated_because: stage.simulated_because.as_deref(),
+async fn show(out: Output, demo: &DemoService, end: &mut EndSignals) -> anyhow::Result<()> {
+    demo.trigger_examples().await?;
+    let details = Details {
+        url: demo.client.url(),
+        token: &demo.token,
+        engine: demo.engine,
+        simulated_because: demo.simulated_because.as_deref(),
     };
-    out.one(&invitation, ToString::to_string)?;
+    out.one(&details, ToString::to_string)?;
     tokio::select! {
         () = end.next() => return Ok(()),
-        () = tokio::time::sleep(SCHEDULE_ENDS) => stage.pause_schedule().await?,
+        () = tokio::time::sleep(SCHEDULE_ENDS) => demo.pause_schedule().await?,
     }
     out.note("it has shown enough: nothing starts by itself any more");
     end.next().await;
     Ok(())
 }
 
-impl fmt::Display for Invitation<'_> {
+impl fmt::Display for Details<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, token, .. } = self;
         // As it was called, so that what is shown can be pasted.
-        let haulier = env::args().next().unwrap_or_else(|| "haulier".to_owned());
+        let haulier = env::args_os().next().unwrap_or_else(|| "haulier".into());
+        let haulier = haulier.display();
         match self.simulated_because {
             None => writeln!(f, "Haulier runs its examples in containers of this machine's kernel.")?,
             Some(why) => writeln!(f, "Haulier only pretends to run containers, for it cannot here: {why}")?,

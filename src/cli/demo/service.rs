@@ -27,10 +27,10 @@ const AT_FIRST: [&str; 5] = [SCHEDULED, "sync-customers", "sync-customers", "syn
 /// A first container that takes longer than this is none to show; in seconds.
 const TRIAL_SECONDS: u32 = 30;
 /// The longest that everything may take to end.
-const STRIKING: Duration = Duration::from_secs(30);
+const STOPPING: Duration = Duration::from_secs(30);
 
 /// A running service with the example jobs.
-pub(super) struct Stage {
+pub(super) struct DemoService {
     service: Service,
     pub(super) client: Client,
     pub(super) token: String,
@@ -39,39 +39,33 @@ pub(super) struct Stage {
     pub(super) simulated_because: Option<String>,
 }
 
-impl Stage {
+impl DemoService {
     /// Starts a service with everything below `dir`: with containers if they can be had, else with simulated ones.
-    pub(super) async fn set(dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) async fn start(dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         let why = match Self::with_containers(&dir.join("containers"), listen).await {
-            Ok(stage) => return Ok(stage),
+            Ok(demo) => return Ok(demo),
             Err(why) => format!("{why:#}"),
         };
-        let mut stage = Self::open(&dir.join("simulated"), listen, EngineKind::Simulated, SIMULATED).await?;
-        stage.simulated_because = Some(why);
-        Ok(stage)
+        let mut demo = Self::serve(&dir.join("simulated"), listen, EngineKind::Simulated, SIMULATED).await?;
+        demo.simulated_because = Some(why);
+        Ok(demo)
     }
 
-    #[cfg(target_os = "linux")]
     async fn with_containers(dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         let at = dir.to_owned();
-        tokio::task::spawn_blocking(move || super::image::provide(&at)).await??;
-        let stage = Self::open(dir, listen, EngineKind::Embedded, CONTAINERS).await?;
-        match stage.try_out().await {
-            Ok(()) => Ok(stage),
+        tokio::task::spawn_blocking(move || super::image::install(&at)).await??;
+        let demo = Self::serve(dir, listen, EngineKind::Embedded, CONTAINERS).await?;
+        match demo.try_container().await {
+            Ok(()) => Ok(demo),
             Err(why) => {
-                stage.strike().await;
+                demo.stop().await;
                 Err(why)
             }
         }
     }
 
-    #[cfg(not(target_os = "linux"))]
-    async fn with_containers(_: &Path, _: SocketAddr) -> anyhow::Result<Self> {
-        anyhow::bail!("containers without a daemon need Linux")
-    }
-
     /// Starts a service, and registers these jobs.
-    async fn open(dir: &Path, listen: SocketAddr, kind: EngineKind, jobs: &str) -> anyhow::Result<Self> {
+    async fn serve(dir: &Path, listen: SocketAddr, kind: EngineKind, jobs: &str) -> anyhow::Result<Self> {
         let engine = if kind == EngineKind::Simulated { "simulated" } else { "embedded" };
         let service = serve::start(config(dir, listen, engine.parse()?, kind)?).await?;
         let token = service.new_admin_token().context("the service has made no token")?.expose().to_owned();
@@ -84,7 +78,7 @@ impl Stage {
     }
 
     /// Runs the first job: it shows what no look at the machine does.
-    async fn try_out(&self) -> anyhow::Result<()> {
+    async fn try_container(&self) -> anyhow::Result<()> {
         let run = self.client.trigger(TRIAL, &RunRequest::default(), None).await?.run;
         let run = self.client.wait_for(run.id, TRIAL_SECONDS).await?;
         if run.state == RunState::Succeeded {
@@ -112,11 +106,11 @@ impl Stage {
     }
 
     /// Ends all runs, waits until their containers are gone, and ends the service.
-    pub(super) async fn strike(self) {
-        match tokio::time::timeout(STRIKING, self.clear()).await {
+    pub(super) async fn stop(self) {
+        match tokio::time::timeout(STOPPING, self.clear()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the runs cannot be cancelled: {error:#}"),
-            Err(_) => tracing::warn!("not all containers ended within {} s", STRIKING.as_secs()),
+            Err(_) => tracing::warn!("not all containers ended within {} s", STOPPING.as_secs()),
         }
         self.service.shutdown().await;
     }
