@@ -1,8 +1,9 @@
 //! A Docker daemon, by its command line, and an image of Haulier on it.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use haulier::domain::RunId;
+use ipnet::Ipv4Net;
 use tempfile::TempDir;
 
 /// A Docker daemon.
@@ -33,9 +34,10 @@ impl Docker {
         output(self.command("docker").args(args))
     }
 
-    /// Where a network's containers find this machine.
-    pub fn gateway(&self, network: &str) -> String {
-        self.run(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network])
+    /// Where a network's containers find this machine: at the first address, unless somebody chose another.
+    pub fn gateway(&self, network: &str) -> Ipv4Addr {
+        let subnet = self.run(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", network]);
+        subnet.parse::<Ipv4Net>().unwrap().hosts().next().unwrap()
     }
 
     /// The same, for cleaning up, which must not panic.

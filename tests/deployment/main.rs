@@ -190,8 +190,7 @@ async fn the_swarm_stack_outlives_its_leader() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let docker = Docker::at(&swarm);
     let image = Image::build(&docker, &base);
-    let gateway = docker.gateway("docker_gwbridge").parse().unwrap();
-    let gate = Gate::at(gateway, Target::Tcp(host(&database))).await;
+    let gate = Gate::at(docker.gateway("docker_gwbridge").into(), Target::Tcp(host(&database))).await;
     let files = Files::copy(&["stack.yaml", "stack.toml"]);
     files.set_database(&database, &gate);
     let stack = Stack::deploy(&docker, &files, &image);
@@ -270,7 +269,7 @@ async fn the_compose_file_brings_a_service_that_runs_jobs() {
     fs::write(files.path("network.yaml"), format!("networks: {{default: {{external: true, name: {name}}}}}\n"))
         .unwrap();
     let project = Project { docker: docker.clone(), compose, name: name.clone(), files: &files, image: &image };
-    let gate = Gate::at(docker.gateway(&name).parse().unwrap(), Target::Tcp(host(&database))).await;
+    let gate = Gate::at(docker.gateway(&name).into(), Target::Tcp(host(&database))).await;
     files.set_database(&database, &gate);
 
     // All of it is read; PostgreSQL, Prometheus and Grafana are images that cannot be had here.
