@@ -13,6 +13,7 @@ use crate::{
     background::Background,
     callbacks::Deliverer,
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
+    engines::EngineError,
     logs::{LogLimits, LogStore},
     monitor::{Courier, MetricsPush, Sender, Watcher},
     runner::{EngineEntry, Engines, HistoryLimits, Runner},
@@ -178,6 +179,18 @@ impl Service {
     #[must_use]
     pub const fn new_admin_token(&self) -> Option<&TokenSecret> {
         self.new_admin_token.as_ref()
+    }
+
+    /// How many workloads there are on its engines, those that have ended and are not removed yet included.
+    ///
+    /// # Errors
+    /// An engine cannot tell.
+    pub async fn workloads(&self) -> Result<usize, EngineError> {
+        let mut all = 0;
+        for (_, entry) in self.runner.engines().iter() {
+            all += entry.engine.list().await?.len();
+        }
+        Ok(all)
     }
 
     /// Ends the service: answers what waits, leaves containers as they are, closes the database.

@@ -1,5 +1,7 @@
 //! The command line, as people and scripts use it: the real binary against a service of its own.
 
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/service.rs"]
 mod service;
 
@@ -66,6 +68,14 @@ fn refused_fields_are_named() {
     let refused = cli.with_input(&["job", "apply", "-f", "-"], "name: a\nimage: sim/ok\nengine: nowhere\n");
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.starts_with("error: stdin: job a: /engine: there is no engine nowhere"), "{refused:?}");
+}
+
+#[test]
+fn whether_it_is_alive_is_asked_without_a_token() {
+    let cli = Service::start();
+    assert_eq!(cli.with_token("").run(&["health"]).code, 0);
+    let gone = Cli::offline().run(&["health"]);
+    assert_eq!((gone.code, gone.stderr.contains("cannot reach the service")), (69, true));
 }
 
 #[test]
@@ -317,7 +327,9 @@ fn shells_get_completions() {
 fn help_is_as_published() {
     let cli = Cli::offline();
     insta::assert_snapshot!("help", cli.stdout(&["--help"]));
-    let commands: [&[&str]; 42] = [
+    let commands: [&[&str]; 44] = [
+        &["demo"],
+        &["health"],
         &["init"],
         &["dev"],
         &["deploy"],

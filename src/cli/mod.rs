@@ -7,6 +7,7 @@ mod cancel;
 mod channel;
 mod completions;
 mod context;
+mod demo;
 mod deploy;
 mod dev;
 mod doctor;
@@ -15,6 +16,7 @@ mod engine;
 pub mod exit;
 mod follow;
 mod generate;
+mod health;
 #[cfg(target_os = "linux")]
 mod image;
 mod init;
@@ -60,6 +62,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show it all here: a service with example jobs, of which Ctrl-C leaves nothing
+    Demo(demo::DemoArgs),
     /// Make a new project: script, job as code, Dockerfile, tests
     Init(init::InitArgs),
     /// Run the project's script on this machine, with what it would get in its container
@@ -120,6 +124,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Check the service, the token and the engines, and say what to do
     Doctor,
+    /// Ask whether the service is alive; needs no token
+    Health,
     /// Print a pipeline for Azure Data Factory that runs a job
     Adf(adf::AdfArgs),
     /// Print the API's OpenAPI document
@@ -147,7 +153,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     let runtime = match cli.command {
-        Command::Serve(_) => serve::runtime(),
+        Command::Serve(_) | Command::Demo(_) => serve::runtime(),
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     }?;
     let result = runtime.block_on(dispatch(&Context::new(cli.global), cli.command));
@@ -163,6 +169,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         Command::Run(args) => return run::run(context, args).await,
         Command::Doctor => return doctor::run(context).await,
         Command::Retry(args) => return retry::run(context, args).await,
+        Command::Demo(args) => demo::run(context, &args).await?,
         Command::Init(args) => init::run(context, args)?,
         Command::Serve(args) => serve::run(&args).await?,
         Command::Job(command) => job::run(context, command).await?,
@@ -183,6 +190,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<u8> {
         #[cfg(target_os = "linux")]
         Command::Image(command) => image::run(context, command).await?,
         Command::Audit(args) => audit::run(context, args).await?,
+        Command::Health => health::run(context).await?,
         Command::Adf(args) => adf::run(context, &args)?,
         Command::Generate { what } => generate::run(context, what)?,
         Command::Openapi => openapi::run(context)?,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::{FutureExt, future::select_all};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -46,31 +47,42 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 /// Runs the service until it is told to end.
 pub(super) async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args, &Surroundings::of_this_process()).map_err(|error| Usage(error.to_string()))?;
-    start_log(config.server.log_format)?;
+    start_log(config.server.log_format, wanted_log().as_deref())?;
     // Listened for from here on: a signal that comes during the start ends the service too.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut end = EndSignals::listen([SignalKind::interrupt(), SignalKind::terminate()])?;
     let new_key = new_key_file(&config);
     let service = tokio::select! {
         service = start(config) => service?,
-        () = either(&mut interrupt, &mut terminate) => return Ok(()),
+        () = end.next() => return Ok(()),
     };
     welcome(&service, new_key.as_deref());
-    either(&mut interrupt, &mut terminate).await;
+    end.next().await;
     tracing::info!("ending; containers go on, and the next service takes them up");
     tokio::select! {
         () = service.shutdown() => Ok(()),
-        () = either(&mut interrupt, &mut terminate) => {
+        () = end.next() => {
             tracing::warn!("told twice to end: leaving at once");
             std::process::exit(INTERRUPTED.into())
         }
     }
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! { _ = one.recv() => {} _ = other.recv() => {} }
+/// The signals that end a service. From the first moment on none is lost.
+pub(super) struct EndSignals(Vec<Signal>);
+
+impl EndSignals {
+    pub(super) fn listen(kinds: impl IntoIterator<Item = SignalKind>) -> io::Result<Self> {
+        kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Waits for the next of them.
+    pub(super) async fn next(&mut self) {
+        select_all(self.0.iter_mut().map(|signal| signal.recv().boxed())).await;
+    }
 }
 
-async fn start(config: Config) -> anyhow::Result<Service> {
+/// Starts a service as its configuration says.
+pub(super) async fn start(config: Config) -> anyhow::Result<Service> {
     let Config {
         server,
         storage,
@@ -194,12 +206,16 @@ fn settings<T: serde::de::DeserializeOwned>(config: &EngineConfig) -> Result<T, 
     config.settings.clone().try_into()
 }
 
-/// Logs go to stderr. `HAULIER_LOG`, else `RUST_LOG`, says which; `info` when neither does.
-fn start_log(format: LogFormat) -> anyhow::Result<()> {
-    let wanted = ["HAULIER_LOG", "RUST_LOG"]
+/// Which logs are wanted: `HAULIER_LOG`, else `RUST_LOG`, says it.
+fn wanted_log() -> Option<String> {
+    ["HAULIER_LOG", "RUST_LOG"]
         .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("info"))
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+}
+
+/// Logs go to stderr: the wanted ones, by default from `info` on.
+pub(super) fn start_log(format: LogFormat, wanted: Option<&str>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(wanted.unwrap_or("info"))
         .map_err(|error| Usage(format!("HAULIER_LOG cannot be read: {error}; write it like info,haulier=debug")))?;
     // Below this, request bodies are printed, and with them the secrets that containers get.
     let talkative = |target: &str| target.starts_with("bollard") || target.starts_with("kube");

@@ -6,8 +6,8 @@ use clap::Args;
 
 /// Flags of the server. Each wins over the configuration file.
 ///
-/// Secrets have no flags, for a command line is visible to every user of the machine; they come from the file or from
-/// `HAULIER_DATABASE_URL`, `HAULIER_MASTER_KEY` and `HAULIER_ADMIN_TOKEN`.
+/// Secrets have no flags, for a command line is visible to every user of the machine; they come from the file, or from
+/// `HAULIER_DATABASE_URL`, `HAULIER_MASTER_KEY` and `HAULIER_ADMIN_TOKEN`, or from files that `…_FILE` name.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServeArgs {
     /// Configuration file (TOML)

@@ -1,6 +1,6 @@
 //! How people sign in at the dashboard without a token.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     ConfigError,
     grants::{GrantSection, NO_ISSUER, is_issuer, resolve_grants},
-    layers::{Given, GivenSecret, Layers, secret},
+    layers::{Layers, secret},
 };
 use crate::auth::OidcSettings;
 
@@ -91,15 +91,6 @@ fn resolve_oidc(section: &OidcSection, layers: &Layers<'_>) -> Result<OidcSettin
 fn client_secret(section: &OidcSection, layers: &Layers<'_>) -> Result<Option<SecretString>, ConfigError> {
     let setting = "dashboard.oidc.client_secret";
     let variables = ["HAULIER_OIDC_CLIENT_SECRET", "HAULIER_OIDC_CLIENT_SECRET_FILE"];
-    match layers.secret(setting, variables, &section.client_secret, &section.client_secret_file)? {
-        Some(GivenSecret::Text(text)) => Ok(Some(text.value)),
-        Some(GivenSecret::File(Given { value: path, origin })) => {
-            let text = fs::read_to_string(&path).map_err(|error| {
-                let problem = format!("{} cannot be read ({error}): check the path", path.display());
-                ConfigError::invalid(setting, origin, problem)
-            })?;
-            Ok(Some(text.trim_end().into()))
-        }
-        None => Ok(None),
-    }
+    let given = layers.secret(setting, variables, &section.client_secret, &section.client_secret_file)?;
+    Ok(given.map(|given| given.read(setting)).transpose()?.map(|given| given.value))
 }

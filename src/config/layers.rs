@@ -55,11 +55,13 @@ pub(super) struct File {
     pub(super) data_dir: Option<PathBuf>,
     #[serde(deserialize_with = "secret")]
     pub(super) database_url: Option<SecretString>,
+    pub(super) database_url_file: Option<PathBuf>,
     #[serde(deserialize_with = "secret")]
     pub(super) master_key: Option<SecretString>,
     pub(super) master_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "secret")]
     pub(super) admin_token: Option<SecretString>,
+    pub(super) admin_token_file: Option<PathBuf>,
     pub(super) logs: Logs,
     pub(super) history: History,
     pub(super) callbacks: Allowed,
@@ -179,6 +181,21 @@ impl GivenSecret {
                 Err(ConfigError::invalid(setting, text.origin, problem))
             }
             (text, file) => Ok(text.map(Self::Text).or(file.map(Self::File))),
+        }
+    }
+
+    /// The secret itself. Reads the file; blocks.
+    pub(super) fn read(self, setting: &str) -> Result<Given<SecretString>, ConfigError> {
+        let Given { value: path, origin } = match self {
+            Self::Text(text) => return Ok(text),
+            Self::File(file) => file,
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Given { value: text.trim_end().into(), origin }),
+            Err(error) => {
+                let problem = format!("{} cannot be read ({error}): check the path", path.display());
+                Err(ConfigError::invalid(setting, origin, problem))
+            }
         }
     }
 }

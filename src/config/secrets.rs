@@ -67,9 +67,10 @@ impl SecretsConfig {
             Some(GivenSecret::File(path)) => MasterKeySource::File(path.value),
             None => MasterKeySource::Default(data_dir.join("master.key")),
         };
-        let admin_token = layers.env("HAULIER_ADMIN_TOKEN").map(|given| given.map(SecretString::from));
-        let admin_token = admin_token.or_else(|| layers.in_file(&file.admin_token));
-        Ok(Self { master_key, admin_token: admin_token.map(check_admin_token).transpose()? })
+        let variables = ["HAULIER_ADMIN_TOKEN", "HAULIER_ADMIN_TOKEN_FILE"];
+        let admin_token = layers.secret("admin_token", variables, &file.admin_token, &file.admin_token_file)?;
+        let admin_token = admin_token.map(|given| given.read("admin_token").and_then(check_admin_token)).transpose()?;
+        Ok(Self { master_key, admin_token })
     }
 }
 

@@ -26,11 +26,12 @@ impl StorageConfig {
             .map(|value| Given { value, origin: Origin::Flag("--data-dir", "HAULIER_DATA_DIR") })
             .or_else(|| layers.in_file(&file.data_dir))
             .map_or_else(|| default_data_dir(layers), |given| Ok(given.value))?;
-        let given = layers.env("HAULIER_DATABASE_URL").map(|given| given.map(SecretString::from));
-        let database_url = match given.or_else(|| layers.in_file(&file.database_url)) {
-            Some(given) => check_database_url(given)?,
-            None => default_database_url(&data_dir)?,
-        };
+        let variables = ["HAULIER_DATABASE_URL", "HAULIER_DATABASE_URL_FILE"];
+        let database_url =
+            match layers.secret("database_url", variables, &file.database_url, &file.database_url_file)? {
+                Some(given) => check_database_url(given.read("database_url")?)?,
+                None => default_database_url(&data_dir)?,
+            };
         Ok(Self { data_dir, database_url })
     }
 }

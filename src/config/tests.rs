@@ -303,6 +303,27 @@ fn two_master_keys_in_one_layer_are_refused() {
 }
 
 #[test]
+fn secrets_may_be_in_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (url, token) = (path("url", "postgres://u:p@h/d\n"), path("token", "sixteen-characters\n"));
+    let env = [("HAULIER_DATABASE_URL_FILE", url.as_str()), ("HAULIER_ADMIN_TOKEN_FILE", token.as_str())];
+    let config = load("database_url = 'sqlite:/other'", &env).unwrap();
+    assert_eq!(config.storage.database_url.expose_secret(), "postgres://u:p@h/d");
+    assert_eq!(config.secrets.admin_token.unwrap().expose_secret(), "sixteen-characters");
+    let config = load(&format!("database_url_file = '{url}'"), &[]).unwrap();
+    assert_eq!(config.storage.database_url.expose_secret(), "postgres://u:p@h/d");
+    let both = [env[1], ("HAULIER_ADMIN_TOKEN", "sixteen-characters")];
+    assert!(problem("", &both).contains("admin_token_file is given as well: remove one of the two"));
+    assert!(problem("database_url_file = '/not/there'", &[]).contains("/not/there cannot be read"));
+    assert!(problem(&format!("admin_token_file = '{}'", path("short", "hunter2")), &[]).contains("at least 16"));
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let key = "ab".repeat(32);
     let file = "database_url = 'postgres://u:hunter2@h/d'\nadmin_token = 'hunter2-hunter2-'\n\

@@ -58,6 +58,11 @@ impl Cli {
         Self { url: "http://127.0.0.1:1".to_owned(), token: "any-token-of-sixteen".to_owned() }
     }
 
+    /// Another service.
+    pub fn at(url: &str, token: &str) -> Self {
+        Self { url: url.to_owned(), token: token.to_owned() }
+    }
+
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
     }
@@ -110,7 +115,8 @@ impl Cli {
     }
 }
 
-fn haulier() -> Command {
+/// The program, without the variables that would change what it does.
+pub fn haulier() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haulier"));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("HAULIER_") || name == "RUST_LOG" || name == "COLUMNS") {

@@ -1,6 +1,10 @@
 //! A way to an engine that can be closed, so that the engine is away for one case alone and what runs on it runs on.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use tokio::{
     io::copy_bidirectional,
@@ -29,8 +33,14 @@ pub struct Gate {
 }
 
 impl Gate {
+    #[allow(dead_code, reason = "not every test binary's containers share this machine's network")]
     pub async fn to(target: Target) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::at(Ipv4Addr::LOCALHOST.into(), target).await
+    }
+
+    /// Listens on this address instead: one that containers reach.
+    pub async fn at(address: IpAddr, target: Target) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it has an address");
         let (open, state) = watch::channel(true);
         let listener = tokio::spawn(async move {
@@ -51,10 +61,12 @@ impl Gate {
     }
 
     /// Breaks all connections, and lets no new ones through.
+    #[allow(dead_code, reason = "not every test binary closes it")]
     pub fn close(&self) {
         self.open.send_replace(false);
     }
 
+    #[allow(dead_code, reason = "not every test binary closes it")]
     pub fn open(&self) {
         self.open.send_replace(true);
     }

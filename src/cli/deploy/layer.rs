@@ -17,18 +17,18 @@ use super::{
 
 /// A layer as registries keep it.
 #[derive(Debug)]
-pub(super) struct Layer {
+pub(in crate::cli) struct Layer {
     /// Compressed.
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::cli) bytes: Vec<u8>,
     /// The digest of `bytes`.
-    pub(super) digest: String,
+    pub(in crate::cli) digest: String,
     /// The digest of the archive.
-    pub(super) diff_id: String,
+    pub(in crate::cli) diff_id: String,
 }
 
 /// What a layer holds, by path in the image.
 #[derive(Debug, Default)]
-pub(super) struct Tree(BTreeMap<PathBuf, Node>);
+pub(in crate::cli) struct Tree(BTreeMap<PathBuf, Node>);
 
 #[derive(Debug)]
 enum Node {
@@ -39,8 +39,14 @@ enum Node {
 
 impl Tree {
     /// A directory that belongs to root.
-    pub(super) fn directory(&mut self, path: &Path) {
+    pub(in crate::cli) fn directory(&mut self, path: &Path) {
         self.0.entry(path.to_owned()).or_insert(Node::Directory);
+    }
+
+    /// A file of this machine that can be executed.
+    #[cfg(target_os = "linux")]
+    pub(in crate::cli) fn program(&mut self, path: &Path, from: PathBuf) {
+        self.0.insert(path.to_owned(), Node::File { from, executable: true });
     }
 
     /// What a `COPY` adds.
@@ -86,7 +92,7 @@ impl Tree {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn pack(&self) -> io::Result<Layer> {
+    pub(in crate::cli) fn pack(&self) -> io::Result<Layer> {
         let mut archive = Builder::new(Vec::new());
         for (path, node) in &self.0 {
             let path = path.strip_prefix("/").unwrap_or(path);
@@ -123,7 +129,7 @@ impl Tree {
 }
 
 /// A digest as registries write it.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(in crate::cli) fn sha256(bytes: &[u8]) -> String {
     let hex: String = digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }

@@ -3,7 +3,7 @@
 mod assemble;
 mod content;
 mod dockerfile;
-mod layer;
+pub(super) mod layer;
 mod login;
 mod publish;
 mod secrets;
