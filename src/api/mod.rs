@@ -180,7 +180,8 @@ impl Api {
         if let Some(project) = self.projects.get(&id) {
             return Ok(Some(project));
         }
-        let Some((project, _)) = self.store.project_by_id(id).await? else { return Ok(None) };
+        // On the heap, here and below: each request has room for this, and hardly one comes to it.
+        let Some((project, _)) = Box::pin(self.store.project_by_id(id)).await? else { return Ok(None) };
         let project = Arc::new(project);
         self.projects.insert(id, Arc::clone(&project));
         Ok(Some(project))
@@ -191,7 +192,7 @@ impl Api {
         if let Some((_, project)) = self.projects.iter().find(|(_, project)| project.name == *name) {
             return Ok(Some(project));
         }
-        Ok(self.store.project(name).await?.map(|(project, _)| {
+        Ok(Box::pin(self.store.project(name)).await?.map(|(project, _)| {
             let project = Arc::new(project);
             self.projects.insert(project.id, Arc::clone(&project));
             project

@@ -91,7 +91,12 @@ impl Authenticator {
         if let Some(bearer) = believed(&self.bearers, &hash) {
             return Ok(self.holder(bearer));
         }
-        if let Some(bearer) = self.issuers.bearer(&text).await? {
+        // On the heap: each request has room for this, and all but the first of a token can do without.
+        Box::pin(self.look_up(&text, hash)).await
+    }
+
+    async fn look_up(&self, text: &str, hash: [u8; 32]) -> Result<Option<SignedIn>, AuthError> {
+        if let Some(bearer) = self.issuers.bearer(text).await? {
             self.bearers.insert(hash, (Instant::now(), bearer.clone()));
             return Ok(self.holder(bearer));
         }
