@@ -108,6 +108,45 @@ impl LaunchSpec {
     }
 }
 
+#[cfg(test)]
+impl LaunchSpec {
+    /// A launch that asks for something of almost everything: what each engine makes of it, its own tests say.
+    pub(super) fn example() -> Self {
+        let file = |path: &str, secret| LaunchFile {
+            path: path.to_owned(),
+            content: b"file-content".to_vec().into(),
+            mode: 0o400,
+            secret,
+        };
+        Self {
+            owner: InstallationId(uuid::Uuid::from_u128(1)),
+            attempt: AttemptId { run: crate::domain::RunId(uuid::Uuid::from_u128(2)), number: 3 },
+            job: "load-orders".to_owned(),
+            project: "default".to_owned(),
+            image: "registry.example.com/load:1".to_owned(),
+            pull: PullPolicy::IfMissing,
+            credentials: None,
+            command: Some(vec!["python".to_owned()]),
+            args: vec!["-m".to_owned(), "load".to_owned()],
+            env: vec![LaunchVariable::plain("A", "${b}")],
+            files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
+            resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
+            kill_grace: Duration::from_secs(10),
+            deadline: Duration::from_secs(60),
+        }
+    }
+
+    /// The same with a login for the image's registry.
+    pub(super) fn example_with_login(password: &str) -> Self {
+        let credentials = Credentials {
+            server: "registry.example.com".to_owned(),
+            username: "robot".to_owned(),
+            password: password.to_owned().into(),
+        };
+        Self { credentials: Some(credentials), ..Self::example() }
+    }
+}
+
 /// When to ask the registry for the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullPolicy {

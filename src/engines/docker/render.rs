@@ -71,45 +71,14 @@ pub(super) fn render(spec: &LaunchSpec, config: &DockerConfig, podman: bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        domain::{AttemptId, InstallationId, RunId},
-        engines::{LaunchFile, LaunchVariable, PullPolicy},
-    };
-
-    fn spec() -> LaunchSpec {
-        let file = |path: &str, secret| LaunchFile {
-            path: path.to_owned(),
-            content: b"file-content".to_vec().into(),
-            mode: 0o400,
-            secret,
-        };
-        LaunchSpec {
-            owner: InstallationId(uuid::Uuid::from_u128(1)),
-            attempt: AttemptId { run: RunId(uuid::Uuid::from_u128(2)), number: 3 },
-            job: "load-orders".to_owned(),
-            project: "default".to_owned(),
-            image: "registry.example.com/load:1".to_owned(),
-            pull: PullPolicy::IfMissing,
-            credentials: None,
-            command: Some(vec!["python".to_owned()]),
-            args: vec!["-m".to_owned(), "load".to_owned()],
-            env: vec![LaunchVariable::plain("A", "${b}")],
-            files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
-            resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
-            kill_grace: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
-        }
-    }
 
     #[test]
     fn everything_asked_for_is_in_the_request_and_no_file() {
         let config = DockerConfig { network: Some("jobs".to_owned()), ..DockerConfig::default() };
-        let spec = spec();
+        let spec = LaunchSpec::example();
         let rendered = serde_json::to_value(render(&spec, &config, false)).unwrap();
         assert!(!rendered.to_string().contains("file-content"));
         let expected = json!({
@@ -150,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_left_to_the_image() {
-        let mut spec = spec();
+        let mut spec = LaunchSpec::example();
         (spec.command, spec.args) = (None, Vec::new());
         spec.files.clear();
         spec.resources = Resources { cpu: None, memory_mb: None, pids: Some(9) };
@@ -162,7 +131,8 @@ mod tests {
 
     #[test]
     fn one_file_of_output_is_as_large_as_all_of_them() {
-        let log = render(&spec(), &DockerConfig::default(), true).host_config.unwrap().log_config.unwrap();
+        let log =
+            render(&LaunchSpec::example(), &DockerConfig::default(), true).host_config.unwrap().log_config.unwrap();
         let expected =
             [("max-size", "256m"), ("max-file", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(log.config, Some(HashMap::from(expected)));

@@ -3,38 +3,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    domain::{AttemptId, InstallationId, RunId},
-    engines::LaunchVariable,
-};
+use crate::engines::LaunchVariable;
 
 fn spec() -> LaunchSpec {
-    let file = |path: &str, mode, secret| LaunchFile {
-        path: path.to_owned(),
-        content: b"file-content".to_vec().into(),
-        mode,
-        secret,
-    };
-    LaunchSpec {
-        owner: InstallationId(uuid::Uuid::from_u128(1)),
-        attempt: AttemptId { run: RunId(uuid::Uuid::from_u128(2)), number: 3 },
-        job: "load-orders".to_owned(),
-        project: "default".to_owned(),
-        image: "registry.example.com/load:1".to_owned(),
-        pull: PullPolicy::IfMissing,
-        credentials: Some(Credentials {
-            server: "registry.example.com".to_owned(),
-            username: "robot".to_owned(),
-            password: "the-password".to_owned().into(),
-        }),
-        command: Some(vec!["python".to_owned()]),
+    let mut spec = LaunchSpec {
         args: vec!["$(A) costs $5".to_owned()],
         env: vec![LaunchVariable::plain("A", "$(b) stays")],
-        files: vec![file("/run/secrets/token", 0o400, true), file("/etc/app/config.json", 0o644, false)],
-        resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
-        kill_grace: Duration::from_secs(10),
         deadline: Duration::from_secs(3600),
-    }
+        ..LaunchSpec::example_with_login("the-password")
+    };
+    (spec.files[1].path, spec.files[1].mode) = ("/etc/app/config.json".to_owned(), 0o644);
+    spec
 }
 
 fn template() -> PodTemplateSpec {

@@ -219,43 +219,16 @@ fn in_env(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::{
-        domain::{AttemptId, InstallationId, RunId},
-        engines::Credentials,
-    };
 
     fn spec() -> LaunchSpec {
-        let file = |path: &str, secret| LaunchFile {
-            path: path.to_owned(),
-            content: b"file-content".to_vec().into(),
-            mode: 0o400,
-            secret,
-        };
         LaunchSpec {
-            owner: InstallationId(uuid::Uuid::from_u128(1)),
-            attempt: AttemptId { run: RunId(uuid::Uuid::from_u128(2)), number: 3 },
-            job: "load-orders".to_owned(),
-            project: "default".to_owned(),
-            image: "registry.example.com/load:1".to_owned(),
-            pull: PullPolicy::IfMissing,
-            credentials: Some(Credentials {
-                server: "registry.example.com".to_owned(),
-                username: "robot".to_owned(),
-                password: "pass${word}".to_owned().into(),
-            }),
-            command: Some(vec!["python".to_owned()]),
             args: vec!["-m".to_owned(), "${load} 5%{x}".to_owned()],
             env: vec![
                 LaunchVariable::plain("A", "${b} ${node.unique.id}"),
                 LaunchVariable::secret("TOKEN", "line\n\"${node.unique.id}\" # \\ grüße"),
             ],
-            files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
-            resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
-            kill_grace: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
+            ..LaunchSpec::example_with_login("pass${word}")
         }
     }
 

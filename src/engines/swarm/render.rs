@@ -169,39 +169,14 @@ fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        domain::{AttemptId, InstallationId, RunId},
-        engines::{LaunchVariable, PullPolicy},
-    };
+    use crate::engines::LaunchVariable;
 
     fn spec() -> LaunchSpec {
-        let file = |path: &str, secret| LaunchFile {
-            path: path.to_owned(),
-            content: b"file-content".to_vec().into(),
-            mode: 0o400,
-            secret,
-        };
-        LaunchSpec {
-            owner: InstallationId(uuid::Uuid::from_u128(1)),
-            attempt: AttemptId { run: RunId(uuid::Uuid::from_u128(2)), number: 3 },
-            job: "load-orders".to_owned(),
-            project: "default".to_owned(),
-            image: "registry.example.com/load:1".to_owned(),
-            pull: PullPolicy::IfMissing,
-            credentials: None,
-            command: Some(vec!["python".to_owned()]),
-            args: vec!["-m".to_owned(), "load".to_owned()],
-            env: vec![LaunchVariable::plain("A", "${b} {{ c }}")],
-            files: vec![file("/run/secrets/token", true), file("/etc/app.json", false)],
-            resources: Resources { cpu: Some(0.5), memory_mb: Some(256), pids: None },
-            kill_grace: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
-        }
+        let env = vec![LaunchVariable::plain("A", "${b} {{ c }}")];
+        LaunchSpec { env, ..LaunchSpec::example() }
     }
 
     fn without_nulls(value: &mut Value) {
