@@ -146,7 +146,7 @@ impl Service {
         let courier = Courier::start(store.clone(), Arc::clone(&sender), Arc::clone(&clock));
         let api = Api::new(store.clone(), runner.clone(), keys, logs, sender, clock, parts.api)?;
         let stop = CancellationToken::new();
-        let routes = api.router().merge(web::router(&api));
+        let routes = api.router(web::no_route()).merge(web::router(&api));
         let routes = if tracer.is_on() { routes.layer(api::Observing(api::TraceRequests(tracer))) } else { routes };
         let every = parts.telemetry.and_then(|settings| settings.metrics_interval);
         let metrics =

@@ -199,14 +199,14 @@ impl Api {
         }))
     }
 
-    /// All routes.
-    pub fn router(&self) -> Router {
+    /// All routes, and what answers where there is none.
+    pub fn router(&self, no_route: Router) -> Router {
         let (router, _) = routes().split_for_parts();
         let nosniff =
             SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         router
             .merge(docs::router())
-            .fallback(|| async { Problem::no_route() })
+            .fallback_service(no_route)
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
             .layer(Observing(metrics::Measure(self.http.clone())))
             .layer(DefaultBodyLimit::max(self.max_body_bytes))

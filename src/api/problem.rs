@@ -91,6 +91,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
+    /// There is no such page.
+    pub fn no_page() -> Self {
+        let detail = "there is no page at this address: look whether it is whole, or go on from the overview";
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
     /// The route has no such method.
     pub fn method_not_allowed() -> Self {
         let detail = "this address does not take this method: see /docs";

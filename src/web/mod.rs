@@ -23,7 +23,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::IntoResponse,
     routing::{get, post},
 };
@@ -58,8 +58,7 @@ impl FromRef<Web> for Api {
 
 /// All pages.
 pub fn router(api: &Api) -> Router {
-    let header = |name, value: &'static str| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    Router::new()
+    let pages = Router::new()
         .route("/", get(routes::overview::show))
         .route("/sign-in", get(routes::sign_in::show).post(routes::sign_in::enter))
         .route("/sign-in/oidc", get(routes::oidc::depart))
@@ -89,16 +88,38 @@ pub fn router(api: &Api) -> Router {
         .route("/audit", get(routes::audit::list))
         .route("/live", get(routes::live::changes))
         .layer(header(header::CACHE_CONTROL, "no-store"))
-        .route("/assets/{file}", get(assets::serve))
-        .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
-        .layer(header(header::REFERRER_POLICY, "same-origin"))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+        .route("/assets/{file}", get(assets::serve));
+    guarded(pages)
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| {
             Refusal::from(Problem::internal(&std::io::Error::other("a page panicked"))).into_response()
         }))
         .with_state(Web { api: api.clone(), hours: Arc::default() })
+}
+
+/// What answers where there is nothing: a page to a browser, a problem to all else.
+pub fn no_route() -> Router {
+    guarded(Router::new().fallback(async |uri: Uri, headers: HeaderMap| {
+        let wants = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // A browser that is led to the API by its address bar sees what a client sees.
+        match wants.contains("text/html") && !uri.path().starts_with("/api/") {
+            true => Refusal::from(Problem::no_page()).into_response(),
+            false => Problem::no_route().into_response(),
+        }
+    }))
+}
+
+/// With the headers that hold a browser to what pages may do.
+fn guarded<S: Clone + Send + Sync + 'static>(pages: Router<S>) -> Router<S> {
+    pages
+        .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
+        .layer(header(header::REFERRER_POLICY, "same-origin"))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+}
+
+fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
 }
 
 /// Text as a value of a query.

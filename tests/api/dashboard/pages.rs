@@ -1,6 +1,7 @@
 //! What pages show.
 
 use haulier::domain::{RunRequest, RunState};
+use reqwest::{Method, header};
 use serde_json::json;
 
 use super::browser::Browser;
@@ -161,6 +162,26 @@ async fn a_job_shows_what_it_is_without_its_secrets_and_what_changed() {
     assert_eq!(browser.get("/jobs/a/revisions?new=9").await.status, 404);
     assert!(browser.page("/jobs?q=A").await.text.contains("/jobs/a\""));
     assert!(browser.page("/jobs?q=%25").await.text.contains("No name holds"));
+}
+
+#[tokio::test]
+async fn where_there_is_no_page_a_browser_is_told_by_one() {
+    let app = TestApp::start().await;
+    let mut browser = Browser::admin(&app).await;
+    let mut asked = async |path: &str, accept: &str| {
+        let request = browser.request(Method::GET, path).header(header::ACCEPT, accept);
+        browser.send(request).await
+    };
+    let of_browsers = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = asked("/job/a", of_browsers).await;
+    assert_eq!(page.status, 404);
+    assert!(page.text.contains("no page at this address") && page.text.contains("href=\"/\""), "{}", page.text);
+    assert!(page.headers.contains_key(header::CONTENT_SECURITY_POLICY), "{:?}", page.headers);
+    for (path, accept) in [("/job/a", "*/*"), ("/job/a", "application/json"), ("/api/v1/job/a", of_browsers)] {
+        let problem = asked(path, accept).await;
+        assert_eq!(problem.headers[header::CONTENT_TYPE], "application/problem+json", "{path}, {accept}");
+        assert!(problem.text.contains("\"not_found\""), "{path}, {accept}: {}", problem.text);
+    }
 }
 
 #[tokio::test]
