@@ -1,4 +1,4 @@
-//! Made-up histories: lognormal noise, patterns of hours and days, growth, steps, failures, and planted trouble.
+//! Made-up histories: noise, patterns of hours and days, growth, steps, failures, and planted trouble.
 
 use std::time::Duration;
 
@@ -24,6 +24,17 @@ pub enum Shape {
     OfficeHours,
     NightlyGrowsAndSteps,
     OftenNothingToDo,
+}
+
+/// How the figures of a job's runs vary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noise {
+    /// Lognormal.
+    Normal,
+    /// The same variance, but with exponential tails on the logarithmic scale: now and then a run is far off.
+    HeavyTails,
+    /// Lognormal, but each run resembles the one before: a correlation of 0.7.
+    AlikeInTurn,
 }
 
 /// A run that was made or should have been, and what is wrong with it.
@@ -126,8 +137,9 @@ impl Shape {
 }
 
 /// A year of a job of this shape, with or without trouble.
-pub fn year(shape: Shape, seed: u64, with_trouble: bool) -> Vec<Made> {
+pub fn year(shape: Shape, noise: Noise, seed: u64, with_trouble: bool) -> Vec<Made> {
     let mut rng = StdRng::seed_from_u64(seed ^ ((shape as u64) << 32));
+    let mut before = [0.0; 2];
     let seconds = 10.0_f64.powf(rng.random_range(1.7..3.3));
     let rows = 10.0_f64.powf(rng.random_range(2.5..6.0));
     let first = rng.random_range(0..shape.every() / 2);
@@ -138,14 +150,20 @@ pub fn year(shape: Shape, seed: u64, with_trouble: bool) -> Vec<Made> {
             let trouble = with_trouble && healthy > 4 && made.len() > WARM_UP && rng.random_bool(shape.trouble());
             let planted = trouble.then(|| shape.troubles()[rng.random_range(0..shape.troubles().len())]);
             healthy = if planted.is_some() { 0 } else { healthy + 1 };
-            made.push(one(shape, second, (seconds, rows), planted, &mut rng));
+            made.push(one(shape, second, (seconds, rows), planted, (noise, &mut before, &mut rng)));
         }
         second += shape.every();
     }
     made
 }
 
-fn one(shape: Shape, second: u64, typical: (f64, f64), planted: Option<NoticeKind>, rng: &mut StdRng) -> Made {
+fn one(
+    shape: Shape,
+    second: u64,
+    typical: (f64, f64),
+    planted: Option<NoticeKind>,
+    (noise, before, rng): (Noise, &mut [f64; 2], &mut StdRng),
+) -> Made {
     // Orchestrators are seconds late, and sometimes minutes.
     let late = if rng.random_bool(0.02) { rng.random_range(0..180) } else { rng.random_range(0..20) };
     let at = START.plus(Duration::from_secs(second + late));
@@ -156,8 +174,11 @@ fn one(shape: Shape, second: u64, typical: (f64, f64), planted: Option<NoticeKin
     let year = second as f64 / (365 * DAY) as f64;
     let load = shape.load(second, year);
     let idle = shape == Shape::OftenNothingToDo && rng.random_bool(1.0 / 6.0);
-    let (mut seconds, mut rows) =
-        (typical.0 * load * lognormal(shape.noise(), rng), typical.1 * load * lognormal(shape.noise(), rng));
+    let mut varied = |typical: f64, before: &mut f64| {
+        *before = noise.next(*before, rng);
+        typical * load * (shape.noise() * *before).exp()
+    };
+    let (mut seconds, mut rows) = (varied(typical.0, &mut before[0]), varied(typical.1, &mut before[1]));
     if idle {
         (seconds, rows) = (2.0 * lognormal(0.2, rng), 0.0);
     }
@@ -175,7 +196,25 @@ fn one(shape: Shape, second: u64, typical: (f64, f64), planted: Option<NoticeKin
     Made { at, run: Some(Sample { run: RunId(uuid::Uuid::nil()), made_at: at, succeeded, figures }), planted }
 }
 
+impl Noise {
+    /// Of variance 1; `before` is the one before.
+    fn next(self, before: f64, rng: &mut StdRng) -> f64 {
+        match self {
+            Self::Normal => normal(rng),
+            Self::HeavyTails => {
+                let half = rng.random_range(-0.5..0.5_f64);
+                -half.signum() * (1.0 - 2.0 * half.abs()).max(f64::MIN_POSITIVE).ln() / std::f64::consts::SQRT_2
+            }
+            Self::AlikeInTurn => 0.7 * before + 0.51_f64.sqrt() * normal(rng),
+        }
+    }
+}
+
 fn lognormal(sigma: f64, rng: &mut StdRng) -> f64 {
+    (sigma * normal(rng)).exp()
+}
+
+fn normal(rng: &mut StdRng) -> f64 {
     let (a, b): (f64, f64) = (rng.random_range(f64::MIN_POSITIVE..1.0), rng.random());
-    (sigma * (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()).exp()
+    (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }

@@ -12,7 +12,7 @@ mod judge;
 
 use std::collections::BTreeMap;
 
-use generate::{Shape, year};
+use generate::{Noise, Shape, year};
 use haulier::domain::NoticeKind;
 use judge::{Score, judge};
 
@@ -26,13 +26,30 @@ fn main() {
     println!("{} seeds, {} shapes: {jobs} jobs, a year each", seeds.len(), Shape::ALL.len());
     quiet(&seeds);
     planted(&seeds);
+    for (noise, words) in
+        [(Noise::HeavyTails, "exponential tails"), (Noise::AlikeInTurn, "each run like the one before")]
+    {
+        other_noise(&seeds, noise, words);
+    }
+}
+
+/// The same jobs with other noise.
+fn other_noise(seeds: &[u64], noise: Noise, words: &str) {
+    let (mut falsely, mut total) = (0, Score::default());
+    for (shape, seed) in Shape::ALL.iter().flat_map(|shape| seeds.iter().map(move |seed| (*shape, *seed))) {
+        falsely += judge(&year(shape, noise, seed, false)).false_notices();
+        total.add(judge(&year(shape, noise, seed + 1_000_000, true)));
+    }
+    let falsely = ratio(falsely, seeds.len() * Shape::ALL.len());
+    let (precision, recall) = (total.precision(), total.recall());
+    println!("\n{words}: {falsely:.2} false notices a job a year, precision {precision:.3}, recall {recall:.3}");
 }
 
 fn quiet(seeds: &[u64]) {
     println!("\na year of normal noise, false notices by shape (all seeds; the most for one job)");
     let mut all = 0;
     for shape in Shape::ALL {
-        let scores: Vec<_> = seeds.iter().map(|seed| judge(&year(shape, *seed, false))).collect();
+        let scores: Vec<_> = seeds.iter().map(|seed| judge(&year(shape, Noise::Normal, *seed, false))).collect();
         let falsely: Vec<usize> = scores.iter().map(Score::false_notices).collect();
         let kinds = kinds(scores.iter().flat_map(|score| &score.falsely));
         let (sum, most) = (falsely.iter().sum::<usize>(), falsely.iter().max().copied().unwrap_or(0));
@@ -48,7 +65,7 @@ fn planted(seeds: &[u64]) {
     for shape in Shape::ALL {
         let mut score = Score::default();
         for seed in seeds {
-            score.add(judge(&year(shape, *seed + 1_000_000, true)));
+            score.add(judge(&year(shape, Noise::Normal, *seed + 1_000_000, true)));
         }
         for (kind, (told, planted)) in &score.found {
             let entry = by_kind.entry(*kind).or_default();

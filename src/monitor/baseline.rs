@@ -2,28 +2,21 @@
 //!
 //! Durations and row counts vary by factors, so all of it works on logarithms. A value is thought of as a level that
 //! drifts, times an effect of the hour of the day and of the day of the week where there is one, times noise. Medians
-//! stand for means and absolute deviations for variances: a few bad runs in the history change nothing.
+//! stand for means and quantiles for variances: a few bad runs in the history change nothing.
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::reach::{LEVEL, reach};
 use crate::domain::Timestamp;
 
 /// With fewer values nothing is said.
 pub const LEAST: usize = 20;
-/// How many of the last values say where the level is now.
-const LEVEL: usize = 30;
-/// How many of the last values say how much is noise.
-const NOISE: usize = 200;
 /// How many values an hour or a day needs before it counts for itself.
 const LEAST_IN_BIN: usize = 8;
 /// How much of the noise an effect must explain to be believed.
 const WORTH: f64 = 0.8;
-/// Noise is at least this much, about 8 %: no script is a clock.
-const QUIETEST: f64 = 0.08;
-/// How far beyond the largest of a year's normal values the band goes, in standard deviations.
-const MORE: f64 = 1.0;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A value, and when its run was made.
@@ -92,9 +85,8 @@ impl Baseline {
         let points: Vec<_> = values.iter().map(|observed| point(observed, zone)).collect();
         let effects = effects(&points);
         let rest: Vec<_> = points.iter().map(|point| point.log - effects.at(point.hour, point.day)).collect();
-        let recent = &rest[rest.len().saturating_sub(NOISE)..];
         let level = median(&mut rest[rest.len().saturating_sub(LEVEL)..].to_vec());
-        let reach = reach(recent, level, per_year(values.len(), last.at.since(first.at)));
+        let reach = reach(&rest, level, per_year(values.len(), last.at.since(first.at)));
         let samples = u32::try_from(values.len()).unwrap_or(u32::MAX);
         Some(Self { level, reach, effects, zone: zone.clone(), samples })
     }
@@ -181,28 +173,6 @@ fn spread(points: &[Point], effects: &Effects) -> f64 {
     let levels: Vec<_> = levels(&left, points.len() / 4).collect();
     let mut apart: Vec<_> = left.iter().zip(levels).map(|(left, level)| (left - level).abs()).collect();
     median(&mut apart)
-}
-
-/// How far below and above the level is still normal, for a job with so many runs a year.
-fn reach(values: &[f64], level: f64, per_year: f64) -> (f64, f64) {
-    let tail = &values[values.len().saturating_sub(2 * LEVEL)..];
-    let around = median(&mut tail.iter().map(|value| (value - level).abs()).collect::<Vec<_>>());
-    // From one run to the next: a level that drifts does not count as noise.
-    let steps = median(&mut values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect::<Vec<_>>());
-    let noise = (1.4826 * around).max(1.4826 * steps / std::f64::consts::SQRT_2).max(QUIETEST);
-    // The largest of so many normal values lies about there; a bit more for tails that are heavier, and more for a
-    // history that is short, from which the noise is badly known.
-    let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
-    let factor = ((2.0 * per_year.ln()).sqrt() + MORE) * (1.0 + 8.0 / count);
-    let normal = factor * noise;
-    let beyond = |sign: f64| {
-        let mut out: Vec<_> = values.iter().map(|value| sign * (value - level)).filter(|by| *by > normal).collect();
-        // What comes again and again is normal too: a script that often finds nothing to do is soon done.
-        let often = out.len() >= 2 + values.len() / 25;
-        out.sort_by(f64::total_cmp);
-        if often { out.last().map_or(normal, |most| most + noise) } else { normal }
-    };
-    (beyond(-1.0), beyond(1.0))
 }
 
 fn per_year(count: usize, span: Duration) -> f64 {

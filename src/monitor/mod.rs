@@ -1,7 +1,7 @@
 //! Telling how the service and its jobs are.
 //!
 //! - `scrape` reads what is told to Prometheus when it asks; `artefacts` makes files for it and for Grafana;
-//! - `baseline`, `cadence` and `history` are what is usual for a job, from its last runs: pure statistics;
+//! - `baseline` (with `reach`), `cadence` and `history` are what is usual for a job, from its last runs: pure statistics;
 //! - `rules` says when something is worth a notice; `watch` looks, and keeps what was found;
 //! - `channels` sends notices to people.
 
@@ -11,6 +11,7 @@ mod cadence;
 mod channels;
 mod history;
 mod push;
+mod reach;
 mod rules;
 mod scrape;
 mod watch;

@@ -91,52 +91,88 @@ pub fn judge_overdue(history: &History, notify: &NotifySpec, last: Timestamp) ->
 }
 
 fn slow(history: &History, notify: &NotifySpec, at: Timestamp, seconds: f64, verb: &str) -> Option<Judged> {
-    let kind = NoticeKind::Slow;
     let band = history.duration.as_ref().map(|baseline| baseline.band(at));
-    let most = notify
-        .slow_after_seconds
-        .map(f64::from)
-        .or_else(|| band.map(|band| band.high.max(band.typical + MARGIN)))
-        .filter(|_| notify.wants(kind))?;
-    let summary = || format!("{verb} {}; {}", time(seconds), usual(band, most, Side::Above));
-    Some(if seconds > most { trouble(kind, summary(), seconds, band, most) } else { Judged::Fine(kind) })
+    let most = match (notify.slow_after_seconds, band) {
+        (Some(said), _) => Bound::said(f64::from(said)),
+        (None, band) => band.map(|band| Bound::usual(band.typical, band.high.max(band.typical + MARGIN)))?,
+    };
+    judged(NoticeKind::Slow, notify, (seconds, Side::Above, most), band, || {
+        format!("{verb} {}; {}", time(seconds), usual(band, most.told, Side::Above))
+    })
 }
 
 fn short(history: &History, notify: &NotifySpec, at: Timestamp, seconds: f64) -> Option<Judged> {
-    let kind = NoticeKind::Short;
     let band = history.duration.as_ref().map(|baseline| baseline.band(at));
-    let least = notify
-        .short_below_seconds
-        .map(f64::from)
-        .or_else(|| band.map(|band| band.low.min(band.typical - MARGIN)))
-        .filter(|_| notify.wants(kind))?;
-    let summary = || format!("took only {}; {}", time(seconds), usual(band, least, Side::Below));
-    Some(if seconds < least { trouble(kind, summary(), seconds, band, least) } else { Judged::Fine(kind) })
+    let least = match (notify.short_below_seconds, band) {
+        (Some(said), _) => Bound::said(f64::from(said)),
+        (None, band) => band.map(|band| Bound::usual(band.typical, band.low.min(band.typical - MARGIN)))?,
+    };
+    judged(NoticeKind::Short, notify, (seconds, Side::Below, least), band, || {
+        format!("took only {}; {}", time(seconds), usual(band, least.told, Side::Below))
+    })
 }
 
 fn few_rows(history: &History, notify: &NotifySpec, at: Timestamp, rows: f64) -> Option<Judged> {
-    let kind = NoticeKind::FewRows;
     let band = history.rows.as_ref().map(|baseline| baseline.band(at));
     let empty = rows <= 0.0;
     let least = match (notify.min_rows, band) {
-        (Some(least), _) => least,
+        (Some(said), _) => Bound::said(said),
         // Where runs without rows are usual, nothing is said of them.
-        (None, Some(_)) if empty && history.often_empty => return Some(Judged::Fine(kind)),
-        (None, Some(band)) => band.low.max(if history.often_empty { 0.0 } else { 1.0 }),
-        (None, None) => return None,
-    };
-    if !notify.wants(kind) {
-        return None;
-    }
-    let few = if empty { "no rows".to_owned() } else { format!("only {rows} rows") };
-    let usual = match (notify.min_rows, band) {
-        (None, Some(band)) => {
-            format!("usual are {:.0} to {:.0} (from {} runs)", band.low, band.high, band.samples)
+        (None, Some(_)) if empty && history.often_empty => return Some(Judged::Fine(NoticeKind::FewRows)),
+        (None, band) => {
+            let least = if history.often_empty { 0.0 } else { 1.0 };
+            band.map(|band| Bound::usual(band.typical, band.low.max(least)))?
         }
-        _ => format!("the job says {least} at the least"),
     };
-    let summary = format!("reported {few}; {usual}");
-    Some(if rows < least { trouble(kind, summary, rows, band, least) } else { Judged::Fine(kind) })
+    judged(NoticeKind::FewRows, notify, (rows, Side::Below, least), band, || {
+        let few = if empty { "no rows".to_owned() } else { format!("only {rows} rows") };
+        match (notify.min_rows, band) {
+            (None, Some(band)) => {
+                let (low, high) = (band.low, band.high);
+                format!("reported {few}; usual are {low:.0} to {high:.0} (from {} runs)", band.samples)
+            }
+            _ => format!("reported {few}; the job says {} at the least", least.told),
+        }
+    })
+}
+
+/// Where trouble begins, and where it ends.
+#[derive(Clone, Copy)]
+struct Bound {
+    /// Beyond it, a value is told.
+    told: f64,
+    /// Beyond it, a value does not end what was told.
+    over: f64,
+}
+
+impl Bound {
+    /// As the job says it.
+    const fn said(value: f64) -> Self {
+        Self { told: value, over: value }
+    }
+
+    /// What was told ends half-way back to what is typical: values that go to and fro about the bound, as after a
+    /// lasting change that just reaches it, are told once.
+    fn usual(typical: f64, told: f64) -> Self {
+        let half_way = f64::midpoint(typical.max(0.0).ln_1p(), told.max(0.0).ln_1p()).exp_m1();
+        Self { told, over: half_way }
+    }
+}
+
+/// `None` when it is not wanted, or when the value neither tells nor ends anything.
+fn judged(
+    kind: NoticeKind,
+    notify: &NotifySpec,
+    (value, side, bound): (f64, Side, Bound),
+    band: Option<Band>,
+    summary: impl FnOnce() -> String,
+) -> Option<Judged> {
+    let beyond = |limit: f64| if side == Side::Above { value > limit } else { value < limit };
+    match notify.wants(kind) {
+        true if beyond(bound.told) => Some(trouble(kind, summary(), value, band, bound.told)),
+        true if !beyond(bound.over) => Some(Judged::Fine(kind)),
+        _ => None,
+    }
 }
 
 fn trouble(kind: NoticeKind, summary: String, value: f64, band: Option<Band>, bound: f64) -> Judged {
