@@ -337,6 +337,8 @@ def test_many_items_are_asked_for_as_they_are_needed(api: Api) -> None:
     [
         lambda: Source("api.example.com"),
         lambda: Source("http://x", rate="fast"),
+        lambda: Source("http://:8080/v1"),
+        lambda: Source("http://x:y"),
         lambda: Source("http://x", rate="0/s"),
         lambda: Source("http://x").each("/{}", [], concurrency=0),
         lambda: list(Source("http://x").each("/{id}", [{"nr": 1}])),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,10 @@ def docker(*words: str) -> str:
 
 
 def docker_gateway() -> str:
-    """This machine's address as containers see it."""
-    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    """This machine's address as containers see it: the first one of their network, unless somebody chose another."""
+    # A daemon tells the gateway only where the bridge was there before it.
+    subnet = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}")
+    return str(next(ip_network(subnet).hosts()))
 
 
 def run_by_data_factory(service: Service, job: str) -> dict[str, Any]:

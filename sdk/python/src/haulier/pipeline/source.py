@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
@@ -50,6 +51,14 @@ class Records(Iterable[Record]):
             yield from page.records
 
 
+def _address(url: str) -> httpx.URL:
+    with contextlib.suppress(httpx.InvalidURL):
+        address = httpx.URL(url)
+        if address.scheme in ("http", "https") and address.host:
+            return address
+    raise SettingsError(f"{url!r} is no address: write it like https://api.example.com/v1")
+
+
 class Source:
     """An HTTP API: who asks, how its lists are paged, how fast it may be asked."""
 
@@ -81,8 +90,7 @@ class Source:
             timeout: how long the source may be silent, in seconds.
             max_bytes: the longest answer; None = 64 MiB of JSON, which is held in memory, and 16 GiB of what is not.
         """
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise SettingsError(f"{url!r} is no address: write it like https://api.example.com/v1")
+        self._base = _address(url)
         self._http = httpx.Client(
             base_url=url,
             auth=Bearer(auth) if isinstance(auth, str) else auth,
@@ -91,7 +99,6 @@ class Source:
             limits=httpx.Limits(max_connections=64),
             follow_redirects=True,
         )
-        self._base = httpx.URL(url)
         self._params = dict(params or {})
         self._paging = paging
         self._records = records
