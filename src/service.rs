@@ -14,7 +14,7 @@ use crate::{
     callbacks::Deliverer,
     domain::{Clock, InstallationId, Name, Project, ProjectId, Scope, SystemClock, Token, TokenId},
     engines::EngineError,
-    logs::{LogLimits, LogStore},
+    logs::{LogLimits, LogStore, ObjectSettings, Objects},
     monitor::{Courier, MetricsPush, Sender, Watcher},
     runner::{EngineEntry, Engines, HistoryLimits, Runner},
     store::Store,
@@ -47,8 +47,10 @@ pub struct Parts {
     pub engines: MakeEngines,
     /// The name of the engine that jobs use when they name none.
     pub default_engine: String,
-    /// Where logs lie, if not in the data directory. Services that share a database share it, too.
+    /// Where logs lie, if not in the data directory. Services that share a database share it, too, or an object store.
     pub logs_dir: Option<PathBuf>,
+    /// The object store in which logs are kept, if there is one.
+    pub logs_store: Option<ObjectSettings>,
     /// Bounds of logs.
     pub log_limits: LogLimits,
     /// How long ended runs and the audit log are kept.
@@ -98,9 +100,13 @@ impl Service {
         ensure_default_project(&store, &keys, clock.as_ref()).await?;
         let new_admin_token = ensure_admin(&store, parts.admin_token, clock.as_ref()).await?;
         let logs_dir = parts.logs_dir.clone().unwrap_or_else(|| parts.data_dir.join("logs"));
-        let logs = LogStore::open(logs_dir, parts.log_limits).context("the logs cannot be opened")?;
+        let mut logs = LogStore::open(logs_dir, parts.log_limits).context("the logs cannot be opened")?;
         if parts.logs_dir.is_some() {
-            logs.claim(store.installation()).context("the logs cannot be kept there: see logs.dir")?;
+            logs.claim_directory(store.installation()).context("the logs cannot be kept there: see logs.dir")?;
+        }
+        if let Some(settings) = &parts.logs_store {
+            logs = logs.with_objects(Objects::open(settings).context("see logs.store and logs.store_options")?);
+            logs.claim_objects(store.installation()).await.context("the logs cannot be kept there: see logs.store")?;
         }
         let engines = (parts.engines)(store.installation())?;
         anyhow::ensure!(

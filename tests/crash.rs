@@ -12,8 +12,11 @@ use haulier::{
     client::{Client, ClientError, Triggered},
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::{contract::skipped, label},
+    logs::contract::TestStore,
+    vault::MasterKey,
 };
 use ordinary_user::OrdinaryUser;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use served::{Served, TOKEN};
 use tempfile::TempDir;
@@ -257,6 +260,59 @@ async fn is_killed_at_any_moment() {
             service.gone(run).await;
         }
     }
+}
+
+/// A service that shares its database and its logs with others, and nothing else.
+fn serve_with_others(store: &TestStore, database: &str, key: &str) -> (Served, Client, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let engine = format!("[engines.docker]\nkind = \"docker\"\nhost = \"{}\"\n", host("DOCKER"));
+    let shared = format!("database_url = {database:?}\nmaster_key = {key:?}\n");
+    std::fs::write(dir.path().join("haulier.toml"), format!("{shared}{}{engine}", store.toml())).unwrap();
+    let (served, client) = serve(None, dir.path(), "");
+    (served, client, dir)
+}
+
+#[tokio::test]
+async fn another_goes_on_with_a_log_whose_machine_is_lost() {
+    let case = "lost with its logs";
+    if std::env::var_os("HAULIER_TEST_IMAGE").is_none() {
+        return skipped(case, "HAULIER_TEST_IMAGE is not set: use tests/support/test");
+    }
+    let Some(store) = TestStore::all(case).into_iter().next() else { return };
+    let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
+    let key = MasterKey::generate().unwrap().to_text();
+    let (mut leader, client, dir) = serve_with_others(&store, database.url(), key.expose_secret());
+    let image = std::env::var("HAULIER_TEST_IMAGE").unwrap();
+    let script = "trap 'echo after; exit 3' TERM; echo before; while :; do sleep 0.1; done";
+    let spec = json!({"name": "a", "image": image, "command": ["sh", "-c", script]});
+    client.apply_job(&serde_json::from_value(spec).unwrap()).await.unwrap();
+    let run = client.trigger("a", &RunRequest::default(), None).await.unwrap().run.id;
+    let (_other, client, _dir) = serve_with_others(&store, database.url(), key.expose_secret());
+    let (mut offset, mut texts, asked) = (0, Vec::new(), std::time::Instant::now());
+    loop {
+        let page = client.log(run, offset, 10).await.unwrap();
+        offset = page.next_offset;
+        texts.extend(page.records.into_iter().map(|record| record.text));
+        if page.end {
+            break;
+        }
+        if texts == ["before"] && dir.path().exists() {
+            // Read from the store, for the other one leads. Now it goes, and all that it has.
+            leader.kill();
+            std::fs::remove_dir_all(dir.path()).unwrap();
+            client.cancel(run).await.unwrap();
+        }
+        assert!(asked.elapsed() < PATIENCE, "the log does not end: {texts:?}");
+    }
+    assert_eq!(texts, ["before", "after"]);
+    let view = client.run(run, 0).await.unwrap();
+    assert_eq!((view.state, view.attempt), (RunState::Cancelled, 1), "{view:?}");
+    let asked = std::time::Instant::now();
+    while docker_containers_of(&host("DOCKER"), run).await > 0 {
+        assert!(asked.elapsed() < PATIENCE, "the container stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    store.clean_up().await.unwrap();
 }
 
 /// Somebody who is called back, and keeps the deliveries' ids and bodies.

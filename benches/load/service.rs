@@ -100,6 +100,7 @@ fn parts(url: &str, folder: &std::path::Path, docker: Option<String>) -> Parts {
         }),
         default_engine: "simulated".to_owned(),
         logs_dir: None,
+        logs_store: None,
         log_limits: LogLimits::default(),
         history: HistoryLimits::default(),
         telemetry: None,

@@ -29,8 +29,8 @@ use crate::{
 
 /// How much one page holds, about, in bytes.
 const PAGE: usize = 256 * 1024;
-/// How often is looked for what another service has written.
-const LOOK: Duration = Duration::from_secs(1);
+/// For how long after a run's end a service that did not write its log waits for it.
+const ON_ITS_WAY: Duration = Duration::from_secs(60);
 /// Where to go on reading, for answers whose body cannot say it.
 const NEXT_OFFSET: HeaderName = HeaderName::from_static("haulier-next-offset");
 /// Whether there is no more, likewise.
@@ -154,8 +154,10 @@ impl Api {
             let found = self.read_run(at, run).await?;
             let finished = found.run.life.phase.is_terminal();
             tail.mark_unchanged();
-            let page = self.logs.read(run, offset, PAGE).await.map_err(|error| Problem::internal(&error))?;
-            let end = finished && page.end;
+            let page = self.logs.read(run, offset, PAGE).await?;
+            let to_come = written_elsewhere && page.next_offset < found.run.log.bytes;
+            let late = found.run.finished_at.is_some_and(|at| self.clock.now().since(at) >= ON_ITS_WAY);
+            let end = finished && page.end && (!to_come || late);
             if end || !page.bytes.is_empty() || wait.is_zero() {
                 return Ok((page, end));
             }
@@ -166,7 +168,7 @@ impl Api {
                 _ = changes.changed() => {}
                 // Whoever follows the log asks for the run all the while.
                 () = sleep(LEASE_RENEWAL), if found.run.abandon_after_seconds.is_some() => {}
-                () = sleep(LOOK), if written_elsewhere => {}
+                () = sleep(self.logs.look_every()), if written_elsewhere => {}
                 () = sleep_until(until) => return Ok((page, false)),
                 () = self.shutdown.cancelled() => return Ok((page, false)),
             }

@@ -146,7 +146,7 @@ impl Api {
         let auth = Authenticator::new(store.clone(), Arc::clone(&clock), oidc, issuers);
         let registry_probe = registry_probe::RegistryProbe::new(config.registry_targets)?;
         let (runs, timings, http) = (runner.metrics().clone(), store.timings().clone(), HttpMetrics::default());
-        let instruments = Instruments { runs, store: timings, http: http.clone() };
+        let instruments = Instruments { runs, logs: logs.metrics(), store: timings, http: http.clone() };
         let scraper = Scraper::new(store.clone(), runner.clone(), Arc::clone(&clock), &instruments);
         Ok(Self {
             inner: Arc::new(Inner {

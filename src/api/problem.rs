@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::{
     auth::{AuthError, BearerError},
     domain::FieldError,
+    logs::LogError,
     store::StoreError,
     vault::{KeyError, RotationError},
 };
@@ -167,6 +168,16 @@ impl From<KeyError> for Problem {
             KeyError::Store(error) => error.into(),
             error => Self::internal(&error),
         }
+    }
+}
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        if error.may_pass() {
+            tracing::error!(error = &error as &dyn std::error::Error, "a log could not be read");
+            return Self::unavailable("the object store cannot be reached now: try again");
+        }
+        Self::internal(&error)
     }
 }
 

@@ -117,6 +117,7 @@ pub(super) async fn start(config: Config) -> anyhow::Result<Service> {
         }),
         default_engine,
         logs_dir: logs.dir,
+        logs_store: logs.store,
         log_limits: logs.limits,
         history: history.limits,
         telemetry: telemetry.otlp,
@@ -215,10 +216,11 @@ fn wanted_log() -> Option<String> {
 
 /// Logs go to stderr: the wanted ones, by default from `info` on.
 pub(super) fn start_log(format: LogFormat, wanted: Option<&str>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(wanted.unwrap_or("info"))
+    // Each try of its requests is no news.
+    let filter = EnvFilter::try_new(wanted.unwrap_or("info,object_store=warn"))
         .map_err(|error| Usage(format!("HAULIER_LOG cannot be read: {error}; write it like info,haulier=debug")))?;
     // Below this, request bodies are printed, and with them the secrets that containers get.
-    let talkative = |target: &str| target.starts_with("bollard") || target.starts_with("kube");
+    let talkative = |target: &str| ["bollard", "kube", "object_store"].iter().any(|one| target.starts_with(one));
     let discreet = filter_fn(move |about| !talkative(about.target()) || *about.level() <= Level::INFO);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = match format {

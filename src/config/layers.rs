@@ -79,7 +79,31 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Logs {
     pub(super) dir: Option<PathBuf>,
+    pub(super) store: Option<String>,
+    /// By the names that the library has for them; some are secret.
+    pub(super) store_options: BTreeMap<String, StoreOption>,
     pub(super) max_bytes_per_run: Option<u64>,
+}
+
+/// An option of an object store, as the library wants it. TOML has kinds of its own for numbers and truth.
+pub(super) struct StoreOption(pub(super) SecretString);
+
+impl<'de> Deserialize<'de> for StoreOption {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "write a text, a number, true or false")]
+        enum Written {
+            Text(String),
+            Number(i64),
+            Flag(bool),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Text(text) => text,
+            Written::Number(number) => number.to_string(),
+            Written::Flag(flag) => flag.to_string(),
+        };
+        Ok(Self(text.into()))
+    }
 }
 
 /// Section `[history]` as it is written.
@@ -132,6 +156,12 @@ impl<'a> Layers<'a> {
     pub(super) fn env(&self, name: &'static str) -> Option<Given<String>> {
         let value = self.around.env.get(name).filter(|value| !value.trim().is_empty())?;
         Some(Given { value: value.clone(), origin: Origin::Env(name) })
+    }
+
+    /// The variables of the environment whose names begin so, with their names.
+    pub(super) fn env_like(&self, begin: &str) -> impl Iterator<Item = (&str, SecretString)> {
+        let given = self.around.env.iter().filter(move |(name, value)| name.starts_with(begin) && !value.is_empty());
+        given.map(|(name, value)| (name.as_str(), value.as_str().into()))
     }
 
     /// A value from the file.

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use super::{ConfigError, layers::Layers};
-use crate::logs::LogLimits;
+use crate::logs::{LogLimits, ObjectSettings};
 
 /// Where the runs' logs are kept, and how much of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LogsConfig {
-    /// Where, if not in the data directory.
+    /// Where files lie, if not in the data directory.
     pub dir: Option<PathBuf>,
+    /// The object store, if there is one.
+    pub store: Option<ObjectSettings>,
     /// How much.
     pub limits: LogLimits,
 }
@@ -27,6 +29,30 @@ impl LogsConfig {
         }
         let dir =
             layers.env("HAULIER_LOGS_DIR").map(|given| given.map(PathBuf::from)).or_else(|| layers.in_file(&file.dir));
-        Ok(Self { dir: dir.map(|given| given.value), limits: LogLimits { max_bytes_per_run } })
+        Ok(Self { dir: dir.map(|given| given.value), store: store(layers)?, limits: LogLimits { max_bytes_per_run } })
     }
+}
+
+/// The object store. Its options come from the file and, over them, from the variables that its kind has everywhere.
+fn store(layers: &Layers<'_>) -> Result<Option<ObjectSettings>, ConfigError> {
+    let file = &layers.file.logs;
+    let Some(given) = layers.env("HAULIER_LOGS_STORE").or_else(|| layers.in_file(&file.store)) else {
+        return match file.store_options.is_empty() {
+            true => Ok(None),
+            false => Err(ConfigError::invalid("logs.store_options", layers.file_origin(), "give logs.store as well")),
+        };
+    };
+    let mut settings = ObjectSettings::new(&given.value)
+        .map_err(|error| ConfigError::invalid("logs.store", given.origin, error.to_string()))?;
+    for (name, value) in &file.store_options {
+        if !settings.set(name, value.0.clone()) {
+            let problem = format!("there is no such option: write it as {}…, in lower case", settings.variables());
+            return Err(ConfigError::invalid(format!("logs.store_options.{name}"), layers.file_origin(), problem));
+        }
+    }
+    for (name, value) in layers.env_like(settings.variables()) {
+        // Others of these variables are for other programs.
+        settings.set(name, value);
+    }
+    Ok(Some(settings))
 }

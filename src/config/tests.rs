@@ -98,6 +98,27 @@ fn logs_lie_where_they_are_told_to() {
 }
 
 #[test]
+fn logs_may_lie_in_an_object_store() {
+    assert!(load("", &[]).unwrap().logs.store.is_none());
+    let file = "logs.store = 's3://logs/haulier'\n[logs.store_options]\nregion = 'eu-central-1'\nallow_http = true\n\
+                connect_timeout = '3 seconds'\nsecret_access_key = 'hunter2'";
+    let around = [("AWS_ACCESS_KEY_ID", "hunter3"), ("AWS_PAGER", ""), ("AWS_OF_OTHERS", "x")];
+    let store = load(file, &around).unwrap().logs.store.unwrap();
+    assert_eq!(format!("{store:?}"), r#"ObjectSettings("s3://logs/haulier")"#);
+    let store = load(file, &[("HAULIER_LOGS_STORE", "gs://logs")]).unwrap_err().to_string();
+    assert!(store.contains("logs.store_options.") && store.contains("GOOGLE_"), "the options are S3's: {store}");
+    for (file, part) in [
+        ("logs.store = '/var/logs'", "s3://bucket/prefix"),
+        ("logs.store = 's3://id:hunter2@logs'", "without credentials"),
+        ("logs.store = 's3://logs'\n[logs.store_options]\nregoin = 'hunter2'", "logs.store_options.regoin"),
+        ("[logs.store_options]\nregion = 'hunter2'", "give logs.store as well"),
+    ] {
+        let problem = problem(file, &[]);
+        assert!(problem.contains(part) && !problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[test]
 fn engines_keep_their_own_settings() {
     let file = r#"
         default_engine = "local"

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::objects::Fault;
+
 /// A log could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -18,13 +20,23 @@ pub enum LogError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The object store refused, or does not answer.
+    #[error("cannot {operation} {place} ({detail}): {}", fault.advice())]
+    Objects {
+        /// What was being done, like `put`.
+        operation: &'static str,
+        /// The object.
+        place: String,
+        /// What kind of failure it is.
+        fault: Fault,
+        /// What is known of it.
+        detail: String,
+    },
     /// Logs of others lie there.
-    #[error(
-        "{path} holds the logs of another installation ({owner}): choose another directory", path = path.display()
-    )]
+    #[error("{place} holds the logs of another installation ({owner}): choose another place")]
     Foreign {
-        /// The directory.
-        path: PathBuf,
+        /// The directory, or the prefix in the object store.
+        place: String,
         /// Whose they are, as it is written there.
         owner: String,
     },
@@ -37,6 +49,17 @@ impl LogError {
     /// For `map_err`.
     pub(super) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { operation, path: path.to_owned(), source }
+    }
+
+    /// For `map_err` where what is read may be an object, too.
+    pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| error.downcast().unwrap_or_else(Self::io("read", path))
+    }
+
+    /// Whether it may be otherwise in a moment: what was asked for lies in an object store that does not answer.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Objects { fault: Fault::Away, .. })
     }
 }
 

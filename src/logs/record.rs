@@ -107,6 +107,22 @@ pub(super) struct Tally {
     pub(super) truncated: bool,
 }
 
+/// Records that are in the log already, should they come again.
+#[derive(Debug, Default)]
+pub(super) struct Known(HashMap<(u32, LogSource), ReplaySkip>);
+
+impl Known {
+    /// Whether the next record is one of them.
+    pub(super) fn has(&mut self, record: &LogRecord) -> bool {
+        let source = match record.stream {
+            LogChannel::Stdout => LogSource::Stdout,
+            LogChannel::Stderr => LogSource::Stderr,
+            LogChannel::Haulier => return false,
+        };
+        self.0.get_mut(&(record.attempt, source)).is_some_and(|skip| skip.skips(record.time))
+    }
+}
+
 /// How the mark of the size limit begins.
 pub(super) const TRUNCATED: &str = "log truncated:";
 
@@ -122,6 +138,25 @@ impl Tally {
 
     fn count(&mut self, record: &LogRecord, source: LogSource) {
         self.written.entry((record.attempt, source)).or_default().add(record.time);
+    }
+
+    /// What scripts wrote of it beyond what is in another log of the run.
+    pub(super) fn beyond(&self, other: &Self) -> Known {
+        let more = self.written.iter().filter_map(|(of, point)| {
+            let known = other.written.get(of).map_or(0, |point| point.lines);
+            let lines = point.lines.checked_sub(known).filter(|lines| *lines > 0)?;
+            Some((*of, ReplaySkip::new(ResumePoint { lines, ..*point })))
+        });
+        Known(more.collect())
+    }
+
+    /// What was counted before `later` was.
+    pub(super) fn without(&self, later: &Self) -> Self {
+        let before = self.written.iter().map(|(of, point)| {
+            let since = later.written.get(of).map_or(0, |point| point.lines);
+            (*of, ResumePoint { lines: point.lines.saturating_sub(since), ..*point })
+        });
+        Self { written: before.collect(), truncated: self.truncated }
     }
 
     /// What there is of what an attempt wrote there.

@@ -1,28 +1,34 @@
 //! Keeps every run's log: one sequence of JSON lines that only grows, at offsets that never change.
 
+mod archive;
 mod files;
 mod live;
+mod merge;
+mod objects;
 mod page;
 mod seekable;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
     collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::watch;
 
 pub use page::LogPage;
+pub use writer::RunLogWriter;
 
-use self::{files::Files, live::Live, page::Source};
-use super::{LogChannel, LogError, LogRecord, ResumePoint, error::blocking};
-use crate::{
-    domain::{AttemptId, InstallationId, RunId, Timestamp},
-    engines::LogSource,
-};
+use self::{archive::Archive, files::Files, live::Live, page::Source};
+use super::{LogError, error::blocking};
+use crate::domain::{InstallationId, RunId, Timestamp};
+
+/// How long letting go of logs may take.
+const LET_GO: Duration = Duration::from_secs(4);
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +63,12 @@ pub struct LogTail {
     pub finished: bool,
 }
 
-/// The logs of all runs, in a directory of the local file system.
+/// The logs of all runs: in a directory of the local file system or, with one, in an object store, of which the directory
+/// holds what is being written and what is not there yet. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LogStore {
     files: Arc<Files>,
+    archive: Option<Arc<Archive>>,
     limits: LogLimits,
     registry: Arc<Mutex<Registry>>,
 }
@@ -78,22 +86,28 @@ impl LogStore {
     /// # Errors
     /// The directories cannot be made.
     pub fn open(dir: impl AsRef<Path>, limits: LogLimits) -> Result<Self, LogError> {
-        Ok(Self { files: Arc::new(Files::open(dir.as_ref())?), limits, registry: Arc::default() })
+        Ok(Self { files: Arc::new(Files::open(dir.as_ref())?), archive: None, limits, registry: Arc::default() })
     }
 
-    /// Makes sure that no other installation keeps its logs there: it would take ours for those of runs that are gone.
-    /// Services of one installation may share the directory. Blocks for a moment.
+    /// Makes sure that no other installation keeps its logs in the directory: it would take ours for those of runs that are
+    /// gone. Services of one installation may share it. Blocks for a moment.
     ///
     /// # Errors
     /// Another has been there first, or the directory cannot be written to.
-    pub fn claim(&self, owner: InstallationId) -> Result<(), LogError> {
+    pub fn claim_directory(&self, owner: InstallationId) -> Result<(), LogError> {
         self.files.claim(&owner.to_string())
     }
 
     /// Forgets what is known of logs that are being written, for another service goes on with them. Nobody may write any
-    /// more.
+    /// more. Takes a few seconds at the most.
     pub async fn let_go(&self) {
         let live: Vec<Arc<Live>> = self.registry().live.values().cloned().collect();
+        if let Some(archive) = &self.archive {
+            let flushed = live.clone();
+            let _ = blocking(move || flushed.iter().try_for_each(|log| log.flush())).await;
+            archive.mirror_all(live.clone(), LET_GO).await;
+            archive.forget_all();
+        }
         let let_go = blocking(move || live.iter().map(|log| log.let_go()).fold(Ok(()), Result::and)).await;
         if let Err(error) = let_go {
             tracing::error!(error = &error as &dyn std::error::Error, "the end of a log was not written");
@@ -106,9 +120,26 @@ impl LogStore {
     /// # Errors
     /// What is there already cannot be read.
     pub async fn writer(&self, run: RunId) -> Result<RunLogWriter, LogError> {
+        self.opened(run, false).await
+    }
+
+    /// As [`Self::writer`], for a run of which nothing was written yet: no store is asked.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn new_writer(&self, run: RunId) -> Result<RunLogWriter, LogError> {
+        self.opened(run, true).await
+    }
+
+    async fn opened(&self, run: RunId, new: bool) -> Result<RunLogWriter, LogError> {
         let live = self.live(run);
-        let opened = Arc::clone(&live);
-        blocking(move || opened.open()).await?;
+        match &self.archive {
+            Some(archive) => archive.open(&live, new).await?,
+            None => {
+                let opened = Arc::clone(&live);
+                blocking(move || opened.open(None)).await?;
+            }
+        }
         Ok(RunLogWriter { live })
     }
 
@@ -118,8 +149,14 @@ impl LogStore {
     /// It could not be written; the log is as it was.
     pub async fn finish(&self, run: RunId) -> Result<LogStats, LogError> {
         let live = self.live(run);
+        if let Some(archive) = &self.archive {
+            archive.settle(&live).await?;
+        }
         let stats = blocking(move || live.finish()).await?;
         self.registry().live.remove(&run);
+        if let Some(archive) = &self.archive {
+            archive.was_finished(run).await;
+        }
         Ok(stats)
     }
 
@@ -130,15 +167,24 @@ impl LogStore {
     /// The log is there and cannot be read.
     pub async fn read(&self, run: RunId, offset: u64, max_bytes: usize) -> Result<LogPage, LogError> {
         let open = self.registry().live.get(&run).and_then(|live| live.visible());
-        let files = Arc::clone(&self.files);
+        let elsewhere = match &self.archive {
+            Some(archive) if open.is_none() => self.elsewhere(archive, run, offset, max_bytes).await?,
+            _ => None,
+        };
+        let (files, in_objects) = (Arc::clone(&self.files), self.archive.is_some());
         blocking(move || {
-            let Some(mut source) = files.source(run)? else {
-                return Ok(LogPage { bytes: Vec::new(), next_offset: 0, end: open.is_none() });
+            let source = match elsewhere {
+                None => files.source(run)?,
+                elsewhere => elsewhere,
+            };
+            let Some(mut source) = source else {
+                let next_offset = if in_objects { offset } else { 0 };
+                return Ok(LogPage { bytes: Vec::new(), next_offset, end: open.is_none() });
             };
             if let (Source::Live { length, .. }, Some(visible)) = (&mut source, open) {
                 *length = visible.min(*length);
             }
-            source.page(offset, max_bytes).map_err(LogError::io("read", &files.done(run)))
+            source.page(offset, max_bytes).map_err(LogError::reading(&files.done(run)))
         })
         .await
     }
@@ -159,6 +205,9 @@ impl LogStore {
         let live = self.live(run);
         blocking(move || live.delete()).await?;
         self.registry().live.remove(&run);
+        if let Some(archive) = &self.archive {
+            archive.delete(run).await?;
+        }
         Ok(())
     }
 
@@ -168,7 +217,13 @@ impl LogStore {
     /// The directory cannot be read.
     pub async fn days_before(&self, moment: Timestamp) -> Result<Vec<String>, LogError> {
         let files = Arc::clone(&self.files);
-        blocking(move || files.days_before(moment)).await
+        let mut days = blocking(move || files.days_before(moment)).await?;
+        if let Some(archive) = &self.archive {
+            days.extend(archive.days_before(moment).await?);
+            days.sort_unstable();
+            days.dedup();
+        }
+        Ok(days)
     }
 
     /// The runs made on such a day whose finished logs are here.
@@ -177,7 +232,13 @@ impl LogStore {
     /// The directory cannot be read.
     pub async fn finished_on(&self, day: String) -> Result<Vec<RunId>, LogError> {
         let files = Arc::clone(&self.files);
-        blocking(move || files.finished_on(&day)).await
+        let there = match &self.archive {
+            Some(archive) => archive.finished_on(&day).await?,
+            None => Vec::new(),
+        };
+        let mut runs = blocking(move || files.finished_on(&day)).await?;
+        runs.extend(there);
+        Ok(runs)
     }
 
     /// The runs whose logs are not finished: at start-up, those to attach to again or to [finish](Self::finish).
@@ -186,7 +247,13 @@ impl LogStore {
     /// The directory cannot be read.
     pub async fn leftovers(&self) -> Result<Vec<RunId>, LogError> {
         let files = Arc::clone(&self.files);
-        blocking(move || files.live_runs()).await
+        let mut runs = blocking(move || files.live_runs()).await?;
+        if let Some(archive) = &self.archive {
+            runs.extend(archive.live_runs().await?);
+            runs.sort_unstable();
+            runs.dedup();
+        }
+        Ok(runs)
     }
 
     fn live(&self, run: RunId) -> Arc<Live> {
@@ -209,55 +276,5 @@ impl LogStore {
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Writes to one run's log.
-#[derive(Debug, Clone)]
-pub struct RunLogWriter {
-    live: Arc<Live>,
-}
-
-impl RunLogWriter {
-    /// Takes a record into memory, and returns how many bytes wait there to be [flushed](Self::flush). Beyond the size
-    /// limit, and in a finished log, records are dropped.
-    pub fn append(&self, record: &LogRecord) -> usize {
-        self.live.append(record)
-    }
-
-    /// Hands all that waits in memory to the operating system, where readers see it.
-    ///
-    /// # Errors
-    /// The disk refused it; it waits on, to be tried again with the next flush.
-    pub async fn flush(&self) -> Result<(), LogError> {
-        let live = Arc::clone(&self.live);
-        blocking(move || live.flush()).await
-    }
-
-    /// Adds a line in Haulier's own name.
-    ///
-    /// # Errors
-    /// As [`Self::flush`].
-    pub async fn note(
-        &self,
-        time: Timestamp,
-        attempt: AttemptId,
-        text: impl Into<String> + Send,
-    ) -> Result<(), LogError> {
-        let (stream, attempt) = (LogChannel::Haulier, attempt.number);
-        self.append(&LogRecord { time, stream, attempt, text: text.into(), partial: false });
-        self.flush().await
-    }
-
-    /// How much of what an attempt wrote there was taken already.
-    #[must_use]
-    pub fn resume_point(&self, attempt: u32, source: LogSource) -> ResumePoint {
-        self.live.resume_point(attempt, source)
-    }
-
-    /// The log's size.
-    #[must_use]
-    pub fn stats(&self) -> LogStats {
-        self.live.stats()
     }
 }

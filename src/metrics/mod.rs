@@ -6,6 +6,7 @@
 pub mod exposition;
 mod http;
 mod jobs;
+mod logs;
 pub mod names;
 mod registry;
 mod runs;
@@ -13,6 +14,7 @@ mod timings;
 
 pub use http::{HttpMetrics, known_method};
 pub use jobs::{LastRun, LastRuns};
+pub use logs::LogMetrics;
 pub use registry::{Catalogue, Counts, Described, Instruments, Labels, LiveGauges, Measures, registry};
 pub use runs::{Launching, RunMetrics};
 pub use timings::{StoreTimings, Timer};

@@ -19,6 +19,10 @@ pub const RUN_DURATION: &str = "haulier_run_duration";
 pub const LAUNCHES: &str = "haulier_launches_in_flight";
 /// Bytes of logs.
 pub const LOG: &str = "haulier_log";
+/// Logs that are not in the object store yet.
+pub const LOGS_WAITING: &str = "haulier_logs_waiting";
+/// Failures of the object store.
+pub const LOG_STORE_FAILURES: &str = "haulier_log_store_failures";
 /// A limit's capacity.
 pub const LIMIT_CAPACITY: &str = "haulier_limit_capacity";
 /// What is held of a limit.

@@ -7,13 +7,15 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use super::{HttpMetrics, RunMetrics, StoreTimings, names};
+use super::{HttpMetrics, LogMetrics, RunMetrics, StoreTimings, names};
 
 /// The instruments of the service's parts.
 #[derive(Debug, Clone, Default)]
 pub struct Instruments {
     /// The runner's.
     pub runs: RunMetrics,
+    /// Those of the logs.
+    pub logs: LogMetrics,
     /// The database's.
     pub store: StoreTimings,
     /// The API's.
@@ -98,7 +100,7 @@ impl Catalogue {
 #[must_use]
 pub fn registry(instruments: &Instruments, live: &LiveGauges) -> Catalogue {
     let mut all = Catalogue::default();
-    let Instruments { runs, store, http } = instruments;
+    let Instruments { runs, logs, store, http } = instruments;
     all.register(names::RUNS_TRIGGERED, "Runs made, by request or schedule", runs.triggered.clone());
     all.register(names::RUNS_ENDED, "Runs ended, by state and error code", runs.ended.clone());
     all.register(names::RUNS_DELETED, "Runs deleted because their time was over", runs.deleted.clone());
@@ -112,6 +114,10 @@ pub fn registry(instruments: &Instruments, live: &LiveGauges) -> Catalogue {
     all.register_with_unit(names::RUN_DURATION, help, seconds(), runs.duration.clone());
     all.register(names::LAUNCHES, "Launches that the engine has not confirmed yet", runs.launching.clone());
     all.register_with_unit(names::LOG, "Logs of ended runs", Unit::Bytes, runs.log_bytes.clone());
+    let help = "Logs of ended runs that lie at this service and not yet in the object store";
+    all.register(names::LOGS_WAITING, help, logs.waiting.clone());
+    let help = "Times that the object store did not take or give a log; each is tried again";
+    all.register(names::LOG_STORE_FAILURES, help, logs.failures.clone());
     let help = "Capacity of a named limit, by project; the first 200 limits";
     all.register(names::LIMIT_CAPACITY, help, live.limit_capacity.clone());
     all.register(names::LIMIT_HELD, "How much of a named limit is held", live.limit_held.clone());

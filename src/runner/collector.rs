@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    domain::{Attempt, LogSummary, Reports},
+    domain::{Attempt, AttemptPhase, LogSummary, Reports},
     engines::{Engine, EngineErrorKind, Handle},
     logs::{Collect, CollectEnd, Collecting, LogStore, Redactor, RunLogWriter, Stage, Told, collect},
 };
@@ -38,6 +38,8 @@ struct Task {
     engine: Arc<dyn Engine>,
     handle: Arc<Handle>,
     with: Collect,
+    /// Whether nothing of the run's output was read before.
+    new: bool,
 }
 
 impl Collector {
@@ -55,7 +57,9 @@ impl Collector {
             redactor: Redactor::new(secrets.iter()),
             shared: Arc::clone(&shared),
         };
-        let task = Task { logs: logs.clone(), engine: Arc::clone(engine), handle: Arc::clone(handle), with };
+        // Should a service before this one have read some all the same, the store tells it later.
+        let new = attempt.id.number == 1 && attempt.phase == AttemptPhase::Intended;
+        let task = Task { logs: logs.clone(), engine: Arc::clone(engine), handle: Arc::clone(handle), with, new };
         let task = tokio::spawn(Box::new(task).run());
         Self { shared, task, told: None, tell_at: Instant::now(), untold: false }
     }
@@ -117,7 +121,11 @@ impl Task {
     async fn writer(&self) -> Option<RunLogWriter> {
         let mut pause = Duration::from_millis(200);
         loop {
-            match self.logs.writer(self.handle.attempt.run).await {
+            let opened = match self.new {
+                true => self.logs.new_writer(self.handle.attempt.run).await,
+                false => self.logs.writer(self.handle.attempt.run).await,
+            };
+            match opened {
                 Ok(writer) => return Some(writer),
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the log cannot be opened"),
             }

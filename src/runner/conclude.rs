@@ -10,18 +10,18 @@ use crate::{
     store::StoreError,
 };
 
-/// Judges the end of an attempt that began then, stores what follows, tells the world.
+/// Judges the end of an attempt that began then, stores what follows, tells the world. Whether the run has ended with it.
 pub(super) async fn conclude(
     shared: &Arc<Shared>,
     (id, began): (AttemptId, Timestamp),
     end: &AttemptEnd,
     reports: &Reports,
     log: LogSummary,
-) {
+) -> bool {
     let result = AttemptResult::judge(end, reports);
     let now = shared.clock.now();
     let concluded = persist(|| shared.store.conclude(id, result.clone(), reports.clone(), log, now)).await;
-    let Some(concluded) = concluded else { return };
+    let Some(concluded) = concluded else { return false };
     shared.launch(concluded.admitted);
     tell_end(&concluded.run, &result);
     let error = result.verdict.as_ref().err();
@@ -41,6 +41,7 @@ pub(super) async fn conclude(
             }
         });
     }
+    terminal
 }
 
 fn tell_end(run: &Run, result: &AttemptResult) {

@@ -60,8 +60,10 @@ impl Following<'_> {
         fail::fail_point!("ended", |_| std::process::abort());
         let (reports, log) = Box::pin(self.collector.finish(DRAIN)).await;
         fail::fail_point!("collected", |_| std::process::abort());
-        Box::pin(conclude(shared, (id, self.began_at), &end, &reports, log)).await;
+        let ended = Box::pin(conclude(shared, (id, self.began_at), &end, &reports, log)).await;
         fail::fail_point!("concluded", |_| std::process::abort());
+        // Should this machine be lost, the engine still has the output.
+        Box::pin(shared.logs.until_safe(id.run, ended)).await;
         Box::pin(self.entry.remove(&self.handle)).await;
     }
 

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, error::Error, sync::Arc, time::Duration};
 
-use super::Shared;
+use futures::{StreamExt, stream};
+
+use super::{Shared, retention::AT_A_TIME};
 use crate::{
     domain::{ProjectId, RunId, Timestamp},
     store::StoreError,
@@ -73,8 +75,9 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     shared.shutdown.run_until_cancelled(rounds).await;
 }
 
-/// Deletes logs that lie here, of runs that were made before a moment and are there no more.
+/// Deletes logs that lie here, of runs that were made before a moment and are there no more, and what others finished.
 async fn delete_own_logs(shared: &Shared, end: Timestamp) -> Result<(), Box<dyn Error + Send + Sync>> {
+    shared.logs.drop_finished_elsewhere().await?;
     for day in shared.logs.days_before(end).await? {
         for runs in shared.logs.finished_on(day).await?.chunks(BATCH) {
             for run in shared.store.missing_runs(runs).await? {
@@ -127,21 +130,22 @@ async fn delete_logs(shared: &Shared, runs: Vec<RunId>) -> Vec<RunId> {
             return Vec::new();
         }
     };
-    let mut ready = Vec::with_capacity(runs.len());
-    for run in runs {
+    let delete = async |run: RunId| {
         // Its workload is still being removed, or its log put away.
         if shared.lock_driven().contains_key(&run) || unfinished.contains(&run) {
-            continue;
+            return None;
         }
         match shared.logs.delete(run).await {
-            Ok(()) => ready.push(run),
+            Ok(()) => Some(run),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(%run, error, "an old run's log could not be deleted, so the run stays");
+                None
             }
         }
-    }
-    ready
+    };
+    let deleted = stream::iter(runs).map(delete).buffer_unordered(AT_A_TIME);
+    deleted.filter_map(std::future::ready).collect().await
 }
 
 async fn delete_audit(shared: &Shared, end: Timestamp) -> Result<u64, StoreError> {

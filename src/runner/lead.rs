@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{Shared, Term, lease, observer, queue, retention, schedules, sweep};
-use crate::store::Leadership;
+use crate::{domain::RunId, store::Leadership};
 
 /// How often a service that does not lead asks whether it may.
 const ASK: Duration = Duration::from_secs(2);
 /// How often the leader looks for what other services stored.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often the leader looks for logs that nobody has put away.
+const LEFT: Duration = Duration::from_secs(60);
 
 /// Leads whenever it may, until the service ends.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -51,7 +53,9 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     for (name, entry) in shared.engines.iter() {
         spawn(Box::pin(observer::run(name.to_owned(), entry.clone())));
     }
-    spawn(Box::pin(put_logs_away(Arc::clone(shared))));
+    spawn(Box::pin(finish_logs(Arc::clone(shared))));
+    let logs = shared.logs.clone();
+    spawn(Box::pin(async move { logs.mirror().await }));
     spawn(Box::pin(take_up(Arc::clone(shared))));
     spawn(Box::pin(queue::run(Arc::clone(shared))));
     spawn(Box::pin(schedules::run(Arc::clone(shared))));
@@ -67,29 +71,42 @@ async fn serve_term(shared: &Arc<Shared>, mut leadership: Leadership) {
     term.end.cancel();
     term.tasks.close();
     term.tasks.wait().await;
-    // Where services share the directory, the next leader writes them.
+    // Where services share the logs, the next leader writes them.
     shared.logs.let_go().await;
 }
 
-/// Puts away the logs of runs that ended with an earlier service, before it could do so.
-async fn put_logs_away(shared: Arc<Shared>) {
-    let left = match shared.logs.leftovers().await {
-        Ok(left) => left,
+/// Finishes the logs of runs that ended with an earlier service before it could do so, or when they could not be written.
+async fn finish_logs(shared: Arc<Shared>) {
+    loop {
+        match shared.logs.leftovers().await {
+            Ok(left) => {
+                for run in left {
+                    finish_log(&shared, run).await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "unfinished logs cannot be listed");
+            }
+        }
+        sleep(LEFT).await;
+    }
+}
+
+async fn finish_log(shared: &Shared, run: RunId) {
+    // It is being written.
+    if shared.lock_driven().contains_key(&run) {
+        return;
+    }
+    let done = match shared.store.has_ended(run).await {
+        Ok(Some(false)) => shared.logs.take_over(run).await,
+        Ok(Some(true) | None) => shared.logs.finish(run).await.map(drop),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "logs of an earlier service cannot be listed");
+            tracing::error!(%run, error = &error as &dyn std::error::Error, "a run cannot be read");
             return;
         }
     };
-    for run in left {
-        match shared.store.has_ended(run).await {
-            Ok(Some(false)) => {}
-            Ok(Some(true) | None) => {
-                if let Err(error) = shared.logs.finish(run).await {
-                    tracing::error!(%run, error = &error as &dyn std::error::Error, "a log could not be put away");
-                }
-            }
-            Err(error) => tracing::error!(%run, error = &error as &dyn std::error::Error, "a run cannot be read"),
-        }
+    if let Err(error) = done {
+        tracing::error!(%run, error = &error as &dyn std::error::Error, "a log could not be put away");
     }
 }
 

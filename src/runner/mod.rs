@@ -132,6 +132,8 @@ impl Runner {
     /// Begins to work: takes up what a service before this one left, as soon as no other leads.
     pub fn start(&self) {
         self.0.tasks.spawn(lead::run(Arc::clone(&self.0)));
+        let shared = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move { shared.logs.put_away(shared.shutdown.clone()).await });
         if self.0.store.is_shared() {
             self.0.tasks.spawn(history::follow(Arc::clone(&self.0)));
         }

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream};
+
 use super::{Shared, history};
-use crate::store::StoreError;
+use crate::{domain::RunId, store::StoreError};
 
 /// How often it is looked.
 const ROUND: Duration = Duration::from_secs(3600);
 /// How many runs of a job are looked at, at once; between batches others get the disk.
 const BATCH: u32 = 500;
+/// How many logs are deleted at once: each may be a request.
+pub(super) const AT_A_TIME: usize = 8;
 
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
@@ -27,11 +31,12 @@ async fn round(shared: &Shared) -> Result<(), StoreError> {
         let end = shared.clock.now().minus(Duration::from_secs(u64::from(days) * 86_400));
         loop {
             let runs = shared.store.ended_before(job, deleted_to, end, BATCH).await?;
-            for run in &runs {
+            let delete = async |run: &RunId| {
                 if let Err(error) = shared.logs.delete(*run).await {
                     tracing::warn!(%run, error = &error as &dyn std::error::Error, "an old log could not be deleted");
                 }
-            }
+            };
+            stream::iter(&runs).for_each_concurrent(AT_A_TIME, delete).await;
             let Some(last) = runs.last() else { break };
             // Stored, so that the next service does not begin with the oldest run again.
             shared.store.logs_deleted_to(job, *last).await?;

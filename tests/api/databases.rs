@@ -1,6 +1,9 @@
 //! The same on PostgreSQL.
 
-use haulier::domain::{RunId, RunState};
+use haulier::{
+    domain::{RunId, RunState},
+    logs::contract::TestStore,
+};
 use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
@@ -68,6 +71,48 @@ async fn services_that_share_a_directory_share_logs() {
     third.stop().await;
     other.stop().await;
     database.drop().await;
+}
+
+#[tokio::test]
+async fn services_that_share_an_object_store_share_logs() {
+    for store in TestStore::all("services with one object store") {
+        let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
+        let settings = Settings { logs_store: Some(store.settings()), ..Settings::default() };
+        let mut leader = TestApp::start_on(TempDir::new().unwrap(), database.url().to_owned(), settings).await;
+        leader.script("a", &["print=before", "gate", "print=after", "exit=3"]).await;
+        let mut other = leader.twin().await;
+        // Of one that goes on, while it does so.
+        let run = other.trigger("a").await;
+        follow(&other, run, "before").await;
+        // Of one that was over soon, and left nothing where it was written.
+        leader.script("short", &["print=short"]).await;
+        let short = leader.outcome("short").await.id;
+        follow(&other, short, "short").await;
+        until_empty(&leader.dir().join("logs/done")).await;
+        follow(&leader, short, "short").await;
+        leader.stop().await;
+        other.engine.open_gates();
+        assert_eq!(other.end(run).await.exit_code, Some(3));
+        follow(&other, run, "after").await;
+        until_empty(&other.dir().join("logs/done")).await;
+        let mut third = other.twin().await;
+        let page = third.client.log(run, 0, 0).await.unwrap();
+        let lines: Vec<_> = page.records.iter().map(|record| record.text.as_str()).collect();
+        assert_eq!((lines.as_slice(), page.end), (["before", "after"].as_slice(), true));
+        third.stop().await;
+        other.stop().await;
+        database.drop().await;
+        store.clean_up().await.unwrap();
+    }
+}
+
+/// Waits until nothing lies in a directory.
+async fn until_empty(dir: &std::path::Path) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while std::fs::read_dir(dir).unwrap().next().is_some() {
+        assert!(tokio::time::Instant::now() < deadline, "{} is not empty", dir.display());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use haulier::{
     client::Client,
     domain::{JobSpec, RunId, RunRequest, RunState},
     engines::simulated::{SimulatedControl, SimulatedEngine},
-    logs::LogLimits,
+    logs::{LogLimits, ObjectSettings},
     runner::{EngineEntry, HistoryLimits},
     service::{Parts, Service},
     telemetry::TelemetrySettings,
@@ -41,6 +41,7 @@ pub struct Settings {
     pub log_limits: LogLimits,
     /// Where logs lie, if not with the other data.
     pub logs_dir: Option<PathBuf>,
+    pub logs_store: Option<ObjectSettings>,
     pub history: HistoryLimits,
     pub oidc: Option<OidcSettings>,
     pub telemetry: Option<TelemetrySettings>,
@@ -186,7 +187,7 @@ async fn serve(
     engine: &SimulatedControl,
     settings: &Settings,
 ) -> (Service, Client) {
-    let Settings { log_limits, logs_dir, history, oidc, telemetry, issuers, key_file } = settings.clone();
+    let Settings { log_limits, logs_dir, logs_store, history, oidc, telemetry, issuers, key_file } = settings.clone();
     let key_file = key_file.then(|| dir.path().join("master.key"));
     let keyring = key_file.as_deref().map_or_else(|| Keyring::parse(key), Keyring::read_or_create_file).unwrap();
     let engine = engine.clone();
@@ -203,6 +204,7 @@ async fn serve(
         }),
         default_engine: "simulated".to_owned(),
         logs_dir,
+        logs_store,
         log_limits,
         history,
         telemetry,

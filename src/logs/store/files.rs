@@ -54,13 +54,18 @@ impl Files {
         let found = write().map_err(LogError::io("write", &path))?;
         match found.trim() == owner {
             true => Ok(()),
-            false => Err(LogError::Foreign { path: dir.to_owned(), owner: found.trim().to_owned() }),
+            false => Err(LogError::Foreign { place: dir.display().to_string(), owner: found.trim().to_owned() }),
         }
     }
 
     /// The file of a run that lasts.
     pub(super) fn live(&self, run: RunId) -> PathBuf {
         self.live.join(format!("{run}.log"))
+    }
+
+    /// What another service has put into the object store of a log that goes on here, for a moment.
+    pub(super) fn base(&self, run: RunId) -> PathBuf {
+        self.live.join(format!("{run}.base"))
     }
 
     /// The file of a finished run.
@@ -93,30 +98,32 @@ impl Files {
     /// Opens a run's log for reading, wherever it is; `None` when there is none.
     pub(super) fn source(&self, run: RunId) -> Result<Option<Source>, LogError> {
         // The live file goes only after the finished one has come, so looking in this order misses neither.
-        let live = self.live(run);
-        match File::open(&live) {
-            Ok(file) => {
-                let length = file.metadata().map_err(LogError::io("read", &live))?.len();
-                return Ok(Some(Source::Live { file, length }));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(LogError::io("read", &live)(error)),
+        match self.live_source(run)? {
+            None => self.done_source(run),
+            live => Ok(live),
         }
-        let done = self.done(run);
-        match File::open(&done) {
-            Ok(file) => seekable::Reader::open(file).map(|reader| Some(Source::Done(reader))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-        .map_err(LogError::io("read", &done))
     }
 
-    /// Removes all that there is of a run.
-    pub(super) fn remove(&self, run: RunId) -> Result<(), LogError> {
+    /// Opens the live file for reading, if there is one.
+    pub(super) fn live_source(&self, run: RunId) -> Result<Option<Source>, LogError> {
+        let live = self.live(run);
+        let Some(file) = open(&live)? else { return Ok(None) };
+        let length = file.metadata().map_err(LogError::io("read", &live))?.len();
+        Ok(Some(Source::Live { file, length }))
+    }
+
+    /// Opens the finished file for reading, if there is one.
+    pub(super) fn done_source(&self, run: RunId) -> Result<Option<Source>, LogError> {
         let done = self.done(run);
-        for path in [&self.live(run), &done, &done.with_extension("tmp")] {
-            remove(path)?;
-        }
+        let Some(file) = open(&done)? else { return Ok(None) };
+        let reader = seekable::Reader::open(Box::new(file)).map_err(LogError::io("read", &done))?;
+        Ok(Some(Source::Done(reader)))
+    }
+
+    /// Removes the finished file alone.
+    pub(super) fn remove_done(&self, run: RunId) -> Result<(), LogError> {
+        let done = self.done(run);
+        remove(&done)?;
         // The day goes with its last log; that there are others is no error.
         if let Some(day) = done.parent() {
             let _ = fs::remove_dir(day);
@@ -124,9 +131,24 @@ impl Files {
         Ok(())
     }
 
+    /// Removes all that there is of a run.
+    pub(super) fn remove(&self, run: RunId) -> Result<(), LogError> {
+        for path in [&self.live(run), &self.base(run), &self.done(run).with_extension("tmp")] {
+            remove(path)?;
+        }
+        self.remove_done(run)
+    }
+
+    /// The runs that have a finished file.
+    pub(super) fn done_runs(&self) -> Result<Vec<RunId>, LogError> {
+        let days = names(&self.done).map_err(LogError::io("list", &self.done))?;
+        let runs = days.iter().map(|day| self.finished_on(day));
+        Ok(runs.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
     /// The days before that of this moment of which there are finished logs, the oldest first.
     pub(super) fn days_before(&self, moment: Timestamp) -> Result<Vec<String>, LogError> {
-        let end = utc_day(jiff::Timestamp::from_microsecond(moment.as_micros()).unwrap_or_default());
+        let end = day_of(moment);
         let mut days = names(&self.done).map_err(LogError::io("list", &self.done))?;
         days.retain(|day| *day < end);
         days.sort_unstable();
@@ -141,7 +163,7 @@ impl Files {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             names => names.map_err(LogError::io("list", &dir))?,
         };
-        Ok(names.iter().filter_map(|name| name.strip_suffix(".log.zst")?.parse().ok()).collect())
+        Ok(names.iter().filter_map(|name| finished(name)).collect())
     }
 
     /// The runs that have a live file.
@@ -150,6 +172,19 @@ impl Files {
         let mut runs: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
         runs.sort_unstable();
         Ok(runs)
+    }
+}
+
+/// The run whose finished log has this name.
+pub(super) fn finished(name: &str) -> Option<RunId> {
+    name.strip_suffix(".log.zst")?.parse().ok()
+}
+
+fn open(path: &Path) -> Result<Option<File>, LogError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io("read", path)(error)),
     }
 }
 
@@ -185,8 +220,13 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// The UTC day of a moment.
+pub(super) fn day_of(moment: Timestamp) -> String {
+    utc_day(jiff::Timestamp::from_microsecond(moment.as_micros()).unwrap_or_default())
+}
+
 /// The UTC day on which the run's id was made.
-fn day(run: RunId) -> String {
+pub(super) fn day(run: RunId) -> String {
     let seconds = run.0.get_timestamp().map_or(0, |time| time.to_unix().0);
     utc_day(jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default())
 }

@@ -1,8 +1,11 @@
 //! A log that is being written.
 
+mod elsewhere;
+
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, ErrorKind, Write},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -11,10 +14,11 @@ use tokio::sync::watch;
 use super::{
     super::{
         LogError,
-        record::{LogChannel, LogRecord, ResumePoint, TRUNCATED, Tally},
+        record::{Known, LogChannel, LogRecord, ResumePoint, TRUNCATED, Tally},
     },
     LogLimits, LogStats, LogTail,
     files::{self, Files},
+    merge::merge,
     page::Source,
 };
 use crate::{
@@ -54,6 +58,8 @@ struct Front {
     bytes: u64,
     tally: Tally,
     dropped: u64,
+    /// What another service wrote meanwhile of that which the writer here is still about to bring.
+    ahead: Option<Box<Known>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +109,16 @@ impl Live {
             || self.listeners.get().is_some_and(|listeners| listeners.receiver_count() > 0)
     }
 
+    /// Which run's it is.
+    pub(super) const fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Whether nobody looked yet what is there.
+    pub(super) fn is_unopened(&self) -> bool {
+        self.front().stage == Stage::Unopened
+    }
+
     /// Length of what readers may see; `None` when the file alone knows.
     pub(super) fn visible(&self) -> Option<u64> {
         (self.front().stage == Stage::Open).then(|| self.tail().bytes)
@@ -114,7 +130,10 @@ impl Live {
     }
 
     pub(super) fn resume_point(&self, attempt: u32, source: LogSource) -> ResumePoint {
-        self.front().tally.written(attempt, source)
+        let mut front = self.front();
+        // Whoever asks begins behind it.
+        front.ahead = None;
+        front.tally.written(attempt, source)
     }
 
     /// Takes a record into memory and returns how many bytes wait there.
@@ -123,6 +142,9 @@ impl Live {
         record.encode(&mut line);
         let mut front = self.front();
         let front = &mut *front;
+        if front.ahead.as_mut().is_some_and(|ahead| ahead.has(record)) {
+            return front.pending.len();
+        }
         let own = record.stream == LogChannel::Haulier;
         let limit = self.limits.max_bytes_per_run.saturating_add(if own { ROOM_FOR_NOTES } else { 0 });
         let over = front.bytes + line.len() as u64 > limit;
@@ -151,12 +173,13 @@ impl Live {
         LogRecord { time, stream: LogChannel::Haulier, attempt, text, partial: false }
     }
 
-    /// Looks what is there already, once; cuts a record that was half written when the service died. Blocks.
-    pub(super) fn open(&self) -> Result<(), LogError> {
-        self.open_locked(&mut self.back())
+    /// Looks what is there already, once; cuts a record that was half written when the service died. `base`: the file with
+    /// what others have put into the object store, which comes first. Blocks.
+    pub(super) fn open(&self, base: Option<&Path>) -> Result<(), LogError> {
+        self.open_locked(&mut self.back(), base)
     }
 
-    fn open_locked(&self, back: &mut Back) -> Result<(), LogError> {
+    fn open_locked(&self, back: &mut Back, base: Option<&Path>) -> Result<(), LogError> {
         if self.front().stage != Stage::Unopened {
             return Ok(());
         }
@@ -165,7 +188,10 @@ impl Live {
         if done.try_exists().map_err(LogError::io("read", &done))? {
             // The service died between writing the finished file and removing this one.
             files::remove(&live)?;
-            return self.set_finished();
+            return self.set_finished(self.files.done_source(self.run)?);
+        }
+        if let Some(base) = base {
+            merge(base, &live).map_err(LogError::io("recover", &live))?;
         }
         match OpenOptions::new().read(true).append(true).open(&live) {
             Ok(file) => {
@@ -182,10 +208,10 @@ impl Live {
         Ok(())
     }
 
-    /// Learns about the log from its finished file, if there is one.
-    fn set_finished(&self) -> Result<(), LogError> {
+    /// Learns about the log from its finished form, if there is one.
+    fn set_finished(&self, done: Option<Source>) -> Result<(), LogError> {
         let mut stats = LogStats::default();
-        if let Some(mut source) = self.files.source(self.run)? {
+        if let Some(mut source) = done {
             stats.bytes = source.length();
             stats.truncated = has_mark(&mut source).map_err(LogError::io("read", &self.files.done(self.run)))?;
         }
@@ -237,7 +263,7 @@ impl Live {
     /// Makes the log complete: compressed, safe on disk, no longer live. Blocks.
     pub(super) fn finish(&self) -> Result<LogStats, LogError> {
         let mut back = self.back();
-        self.open_locked(&mut back)?;
+        self.open_locked(&mut back, None)?;
         if std::mem::replace(&mut self.front().stage, Stage::Finished) == Stage::Finished {
             return Ok(self.stats());
         }

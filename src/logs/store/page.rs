@@ -26,6 +26,8 @@ pub struct LogPage {
 pub(super) enum Source {
     /// It grows; `length` is what may be read.
     Live { file: File, length: u64 },
+    /// It grows, and another service writes it: what is known of it from `begin` on, where a record begins.
+    Part { begin: u64, bytes: Vec<u8> },
     /// It is finished.
     Done(Reader),
 }
@@ -34,6 +36,7 @@ impl Source {
     pub(super) const fn length(&self) -> u64 {
         match self {
             Self::Live { length, .. } => *length,
+            Self::Part { begin, bytes } => *begin + bytes.len() as u64,
             Self::Done(reader) => reader.length(),
         }
     }
@@ -44,6 +47,11 @@ impl Source {
                 let left = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
                 read_file_at(file, offset, max.min(left))
             }
+            Self::Part { begin, bytes } => {
+                let from = offset.checked_sub(*begin).and_then(|from| usize::try_from(from).ok());
+                let rest = from.and_then(|from| bytes.get(from..)).unwrap_or_default();
+                Ok(rest[..rest.len().min(max)].to_vec())
+            }
             Self::Done(reader) => reader.read_at(offset, max),
         }
     }
@@ -52,7 +60,9 @@ impl Source {
     /// record counts as the beginning of the next, one behind the end as the end.
     pub(super) fn page(&mut self, offset: u64, max: usize) -> io::Result<LogPage> {
         let max = max.clamp(1, MAX_PAGE);
-        let offset = offset.min(self.length());
+        // A service that lags behind the one that writes may be asked for what it has not yet.
+        let most = if matches!(self, Self::Part { .. }) { offset } else { self.length() };
+        let offset = offset.min(most);
         let Some(from) = self.record_start(offset)? else { return Ok(self.empty(offset)) };
         let mut window = max;
         loop {
@@ -80,7 +90,8 @@ impl Source {
 
     /// The first record that begins at `offset` or behind it.
     fn record_start(&mut self, offset: u64) -> io::Result<Option<u64>> {
-        let Some(mut at) = offset.checked_sub(1) else { return Ok(Some(0)) };
+        let begin = if let Self::Part { begin, .. } = self { *begin } else { 0 };
+        let Some(mut at) = offset.checked_sub(1).filter(|at| *at >= begin) else { return Ok(Some(begin)) };
         let mut window = 1;
         loop {
             let bytes = self.read_at(at, window)?;

@@ -4,8 +4,10 @@
 //! file as a whole, and this module any part of it.
 
 use std::{
+    fmt,
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
 };
 
 /// Content of one frame, in bytes; the last one may have less.
@@ -44,11 +46,32 @@ pub(super) fn compress(mut from: impl Read, to: &mut impl Write) -> io::Result<(
     to.write_all(&SEEKABLE_MAGIC.to_le_bytes())
 }
 
+/// What a finished log is read from: a file, or an object in an object store.
+pub(super) trait ReadAt: fmt::Debug + Send {
+    /// Its length, in bytes.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Exactly so many bytes from `offset` on; an error when there are fewer. Blocks.
+    fn read_exact_at(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+}
+
+impl ReadAt for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_exact_at(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        FileExt::read_exact_at(self, &mut bytes, offset)?;
+        Ok(bytes)
+    }
+}
+
 /// A finished log, open for reading.
 #[derive(Debug)]
 pub(super) struct Reader {
-    file: File,
-    /// Where each frame begins in the file; one more entry for the end of the last.
+    from: Box<dyn ReadAt>,
+    /// Where each frame begins in what is read; one more entry for the end of the last.
     begins: Vec<u64>,
     length: u64,
     /// The frame read last: its number and content.
@@ -57,19 +80,16 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Reads the table.
-    pub(super) fn open(mut file: File) -> io::Result<Self> {
-        let size = file.metadata()?.len();
-        let mut footer = [0; FOOTER];
-        file.seek(SeekFrom::Start(size.checked_sub(FOOTER as u64).ok_or_else(damaged)?))?;
-        file.read_exact(&mut footer)?;
+    pub(super) fn open(mut from: Box<dyn ReadAt>) -> io::Result<Self> {
+        let size = from.size()?;
+        let footer = from.read_exact_at(size.checked_sub(FOOTER as u64).ok_or_else(damaged)?, FOOTER)?;
         let frames = u64::from(number(&footer[..4]));
         if number(&footer[5..]) != SEEKABLE_MAGIC || footer[4] != 0 {
             return Err(damaged());
         }
         let table_at = size.checked_sub(FOOTER as u64 + frames * ENTRY as u64).ok_or_else(damaged)?;
-        file.seek(SeekFrom::Start(table_at))?;
-        let mut table = vec![0; usize::try_from(frames).map_err(|_| damaged())? * ENTRY];
-        file.read_exact(&mut table)?;
+        let length = usize::try_from(frames).map_err(|_| damaged())? * ENTRY;
+        let table = from.read_exact_at(table_at, length)?;
 
         let (mut begins, mut length) = (vec![0], 0);
         let mut end = 0_u64;
@@ -84,7 +104,7 @@ impl Reader {
             begins.push(end);
             length += u64::from(plain);
         }
-        Ok(Self { file, begins, length, recent: None })
+        Ok(Self { from, begins, length, recent: None })
     }
 
     /// Length of the content, in bytes.
@@ -117,9 +137,7 @@ impl Reader {
             if size > 2 * FRAME as u64 {
                 return Err(damaged());
             }
-            self.file.seek(SeekFrom::Start(begin))?;
-            let mut frame = Vec::new();
-            (&mut self.file).take(size).read_to_end(&mut frame)?;
+            let frame = self.from.read_exact_at(begin, usize::try_from(size).map_err(|_| damaged())?)?;
             self.recent = Some((index, zstd::bulk::decompress(&frame, FRAME)?));
         }
         Ok(self.recent.as_ref().map_or(&[], |(_, plain)| plain))
@@ -147,7 +165,7 @@ mod tests {
     fn reader(content: &[u8]) -> Reader {
         let mut file = tempfile::tempfile().unwrap();
         compress(content, &mut file).unwrap();
-        Reader::open(file).unwrap()
+        Reader::open(Box::new(file)).unwrap()
     }
 
     fn content(length: usize) -> Vec<u8> {
@@ -189,7 +207,7 @@ mod tests {
             bytes.extend_from_slice(&SEEKABLE_MAGIC.to_le_bytes());
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();
-            if let Ok(mut reader) = Reader::open(file) {
+            if let Ok(mut reader) = Reader::open(Box::new(file)) {
                 prop_assert!(reader.length() == 0 || reader.read_at(0, 10).is_err());
             }
         }

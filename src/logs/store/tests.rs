@@ -3,6 +3,11 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    domain::AttemptId,
+    engines::LogSource,
+    logs::{LogChannel, LogRecord, ResumePoint},
+};
 
 struct Fixture {
     store: LogStore,
@@ -244,14 +249,14 @@ proptest! {
 async fn a_directory_belongs_to_one_installation() {
     let f = fixture(1 << 20);
     let owner = InstallationId::generate();
-    f.store.claim(owner).unwrap();
-    f.store.claim(owner).unwrap();
-    let error = f.store.claim(InstallationId::generate()).unwrap_err().to_string();
-    assert!(error.contains(&owner.to_string()) && error.contains("choose another directory"), "{error}");
+    f.store.claim_directory(owner).unwrap();
+    f.store.claim_directory(owner).unwrap();
+    let error = f.store.claim_directory(InstallationId::generate()).unwrap_err().to_string();
+    assert!(error.contains(&owner.to_string()) && error.contains("choose another place"), "{error}");
     // Somebody made the file, and died.
     fs::write(f.dir.path().join("installation"), "").unwrap();
-    f.store.claim(owner).unwrap();
-    assert!(f.store.claim(InstallationId::generate()).is_err());
+    f.store.claim_directory(owner).unwrap();
+    assert!(f.store.claim_directory(InstallationId::generate()).is_err());
 }
 
 #[tokio::test]

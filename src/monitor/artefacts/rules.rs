@@ -69,6 +69,14 @@ fn all() -> Vec<Rule> {
             "Runs on it wait. See 'haulier engine list'.",
         ),
         rule(
+            "HaulierLogsWait",
+            format!("{} > 0 and rate({}_total[15m]) > 0", names::LOGS_WAITING, names::LOG_STORE_FAILURES),
+            "15m",
+            "warning",
+            "Logs wait at {{ $labels.instance }} for the object store",
+            "Until it takes them, only that service can show them. Its log says what the store answers.",
+        ),
+        rule(
             "HaulierManyFailures",
             format!(
                 "sum(rate({ended}_total{{state=~\"failed|timed_out\"}}[30m])) > 0.5 * sum(rate({ended}_total[30m]))",

@@ -93,7 +93,7 @@ pub(super) async fn window(api: &Api, run: &Run, query: &LogQuery) -> Result<Log
 }
 
 async fn read(api: &Api, run: RunId, offset: u64, most: usize) -> Result<LogPage, Problem> {
-    api.logs.read(run, offset, most).await.map_err(|error| Problem::internal(&error))
+    Ok(api.logs.read(run, offset, most).await?)
 }
 
 fn channel(text: &str) -> Option<LogChannel> {
