@@ -54,5 +54,9 @@ fn store(layers: &Layers<'_>) -> Result<Option<ObjectSettings>, ConfigError> {
         // Others of these variables are for other programs.
         settings.set(name, value);
     }
+    // Where Azure's own platforms say to ask for a managed identity.
+    if let Some(endpoint) = layers.env("IDENTITY_ENDPOINT").filter(|_| settings.variables() == "AZURE_") {
+        settings.set("azure_identity_endpoint", endpoint.value.into());
+    }
     Ok(Some(settings))
 }

@@ -168,10 +168,16 @@ impl Objects {
         present(found.map(|meta| meta.size))
     }
 
-    /// A whole object, of which it is known that it is small; `None` when it is not there.
+    /// A whole object, which has something in it; `None` when it is not there. None of ours that is read whole is larger
+    /// than a part.
     pub(super) async fn get(&self, key: &str) -> Result<Option<Bytes>, LogError> {
-        let get = async { self.store.get(&Key::from(key)).await?.bytes().await };
-        present(self.call("read", key, get).await)
+        match self.get_range(key, 0..PART as u64).await? {
+            Some((content, size)) if size > content.len() as u64 => {
+                let (place, detail) = (format!("{}/{key}", self.place), format!("it has {size} bytes"));
+                Err(LogError::Objects { operation: "read", place, fault: Fault::Foreign, detail })
+            }
+            found => Ok(found.map(|(content, _)| content)),
+        }
     }
 
     /// A part of an object, or what there is of it, and the object's size; `None` when it is not there.

@@ -48,6 +48,15 @@ async fn follow(app: &TestApp, run: RunId, wanted: &str) {
     }
 }
 
+/// A service that comes later finds the log whole, and each line once.
+async fn assert_found_whole(other: &TestApp, run: RunId) {
+    let mut third = other.twin().await;
+    let page = third.client.log(run, 0, 0).await.unwrap();
+    let lines: Vec<_> = page.records.iter().map(|record| record.text.as_str()).collect();
+    assert_eq!((lines.as_slice(), page.end), (["before", "after"].as_slice(), true));
+    third.stop().await;
+}
+
 #[tokio::test]
 async fn services_that_share_a_directory_share_logs() {
     let Some(database) = haulier::store::contract::TestDatabase::postgres().await else { return };
@@ -63,12 +72,7 @@ async fn services_that_share_a_directory_share_logs() {
     other.engine.open_gates();
     assert_eq!(other.end(run).await.exit_code, Some(3));
     follow(&other, run, "after").await;
-    // One that comes later finds it whole, and lines only once.
-    let mut third = other.twin().await;
-    let page = third.client.log(run, 0, 0).await.unwrap();
-    let lines: Vec<_> = page.records.iter().map(|record| record.text.as_str()).collect();
-    assert_eq!((lines.as_slice(), page.end), (["before", "after"].as_slice(), true));
-    third.stop().await;
+    assert_found_whole(&other, run).await;
     other.stop().await;
     database.drop().await;
 }
@@ -95,11 +99,7 @@ async fn services_that_share_an_object_store_share_logs() {
         assert_eq!(other.end(run).await.exit_code, Some(3));
         follow(&other, run, "after").await;
         until_empty(&other.dir().join("logs/done")).await;
-        let mut third = other.twin().await;
-        let page = third.client.log(run, 0, 0).await.unwrap();
-        let lines: Vec<_> = page.records.iter().map(|record| record.text.as_str()).collect();
-        assert_eq!((lines.as_slice(), page.end), (["before", "after"].as_slice(), true));
-        third.stop().await;
+        assert_found_whole(&other, run).await;
         other.stop().await;
         database.drop().await;
         store.clean_up().await.unwrap();

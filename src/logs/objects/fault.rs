@@ -11,6 +11,8 @@ pub enum Fault {
     NoBucket,
     /// It does not let us.
     Refused,
+    /// It is nothing that we have put there.
+    Foreign,
     /// It does not answer, or not as it should: later it may.
     Away,
 }
@@ -21,6 +23,7 @@ impl Fault {
         match self {
             Self::Missing => "it was deleted, or never put there",
             Self::NoBucket => "make the bucket or container, or correct logs.store",
+            Self::Foreign => "let nobody else write below that prefix, and remove it",
             Self::Refused => "check the credentials and their rights",
             Self::Away => "check the network, the endpoint and the store itself",
         }

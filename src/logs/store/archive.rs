@@ -48,6 +48,8 @@ use crate::{
 
 /// How long the beginning of a log may wait for what others have put there. Meanwhile nothing of it is read.
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// How long the service's start may wait for the store.
+const START: Duration = Duration::from_secs(10);
 /// How many objects are read or written at once.
 const AT_A_TIME: usize = 8;
 /// For how many runs is remembered how far others' segments were read.
@@ -117,13 +119,12 @@ impl Archive {
     /// anything is put there.
     pub(super) async fn claim(&self, owner: &str) -> Result<(), LogError> {
         self.owner.get_or_init(|| owner.to_owned());
-        match self.ensure_claimed().await {
-            Err(error @ LogError::Objects { fault: Fault::Away, .. }) => {
-                self.failed(&error);
-                Ok(())
-            }
-            claimed => claimed,
+        match timeout(START, self.ensure_claimed()).await {
+            Ok(Err(error @ LogError::Objects { fault: Fault::Away, .. })) => self.failed(&error),
+            Ok(claimed) => return claimed,
+            Err(_) => tracing::warn!("the object store is slow: whether it can be used shows later"),
         }
+        Ok(())
     }
 
     async fn ensure_claimed(&self) -> Result<(), LogError> {

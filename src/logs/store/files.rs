@@ -180,7 +180,8 @@ pub(super) fn finished(name: &str) -> Option<RunId> {
     name.strip_suffix(".log.zst")?.parse().ok()
 }
 
-fn open(path: &Path) -> Result<Option<File>, LogError> {
+/// Opens a file for reading, if there is one.
+pub(super) fn open(path: &Path) -> Result<Option<File>, LogError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,8 +1,11 @@
 //! Puts finished logs into the object store.
 
-use std::sync::atomic::AtomicUsize;
+use std::{collections::HashSet, sync::atomic::AtomicUsize};
 
-use super::{Arc, Archive, Duration, File, LogError, Ordering, Put, RunId, StreamExt, blocking, keys, stream, timeout};
+use super::{
+    Arc, Archive, Duration, File, LogError, Notify, Ordering, Put, RunId, StreamExt, blocking, files, keys, stream,
+    timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How many are put at once.
@@ -49,53 +52,71 @@ impl Archive {
         }
     }
 
-    /// Puts away what lies here; whether all of it.
+    /// Puts away what lies here, and what comes meanwhile; whether all of it.
     pub(in super::super) async fn round(&self) -> bool {
-        let files = Arc::clone(&self.files);
-        let mut waiting = match blocking(move || files.done_runs()).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                self.failed(&error);
-                return false;
+        let (under_way, failures, one_ended) = (AtomicUsize::new(0), AtomicUsize::new(0), Notify::new());
+        let failed = |error: &LogError| {
+            failures.fetch_add(1, Ordering::Relaxed);
+            self.failed(error);
+        };
+        let next = async |(mut waiting, mut seen): (Vec<RunId>, HashSet<RunId>)| loop {
+            // What failed is tried again by the next round, which is not to wait for long.
+            let failures = failures.load(Ordering::Relaxed);
+            if failures >= ENOUGH || (failures > 0 && waiting.is_empty()) {
+                return None;
+            }
+            if let Some(run) = waiting.pop() {
+                under_way.fetch_add(1, Ordering::Relaxed);
+                return Some((run, (waiting, seen)));
+            }
+            let idle = under_way.load(Ordering::Relaxed) == 0;
+            waiting = self.waiting().await.inspect_err(failed).ok()?;
+            waiting.retain(|run| seen.insert(*run));
+            if waiting.is_empty() {
+                if idle {
+                    return None;
+                }
+                // A large one is no reason for others to wait.
+                tokio::select! {
+                    () = self.finished.notified() => {}
+                    () = one_ended.notified() => {}
+                }
             }
         };
-        self.metrics.waiting(waiting.len());
-        if waiting.is_empty() {
-            return true;
-        }
-        if let Err(error) = self.ensure_claimed().await {
-            self.failed(&error);
-            return false;
-        }
-        // From another one each time: some that can never be put must not be in the way of all others.
-        let first = rand::random_range(0..waiting.len());
-        waiting.rotate_left(first);
-        let (all, put, failures) = (waiting.len(), AtomicUsize::new(0), AtomicUsize::new(0));
         let one = async |run| {
-            if failures.load(Ordering::Relaxed) >= ENOUGH {
-                return;
-            }
             match self.put_one_away(run).await {
-                Ok(()) => {
-                    self.metrics.waiting(all - put.fetch_add(1, Ordering::Relaxed) - 1);
-                    self.succeeded();
-                }
-                Err(error) => {
-                    failures.fetch_add(1, Ordering::Relaxed);
-                    self.failed(&error);
-                }
+                Ok(()) => self.succeeded(),
+                Err(error) => failed(&error),
             }
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            one_ended.notify_one();
         };
-        stream::iter(waiting).for_each_concurrent(AT_ONCE, one).await;
-        put.into_inner() == all
+        stream::unfold(Default::default(), next).for_each_concurrent(AT_ONCE, one).await;
+        failures.into_inner() == 0
+    }
+
+    /// The finished logs that lie here. From another one on each time: some that can never be put must not be in the way
+    /// of all others.
+    async fn waiting(&self) -> Result<Vec<RunId>, LogError> {
+        let files = Arc::clone(&self.files);
+        let mut waiting = blocking(move || files.done_runs()).await?;
+        self.metrics.waiting(waiting.len());
+        if !waiting.is_empty() {
+            self.ensure_claimed().await?;
+            let first = rand::random_range(0..waiting.len());
+            waiting.rotate_left(first);
+        }
+        Ok(waiting)
     }
 
     async fn put_one_away(&self, run: RunId) -> Result<(), LogError> {
         let progress = self.progress(run);
         let progress = progress.lock().await;
         let key = keys::done(run);
-        if self.put_finished(run, &key).await? == Put::Exists && self.is_longer_here(run).await? {
-            let (file, size) = self.finished_file(run).await?;
+        if self.put_finished(run, &key).await? == Put::Exists
+            && self.is_longer_here(run).await?
+            && let Some((file, size)) = self.finished_file(run).await?
+        {
             self.objects.put_file(&key, file, size).await?;
         }
         // A log that nobody but this process had, and no segment was put of, has none.
@@ -110,16 +131,19 @@ impl Archive {
     }
 
     pub(super) async fn put_finished(&self, run: RunId, key: &str) -> Result<Put, LogError> {
-        let (file, size) = self.finished_file(run).await?;
-        self.objects.put_new_file(key, file, size).await
+        match self.finished_file(run).await? {
+            Some((file, size)) => self.objects.put_new_file(key, file, size).await,
+            // Another service that has the same directory was faster.
+            None => Ok(Put::Exists),
+        }
     }
 
-    pub(super) async fn finished_file(&self, run: RunId) -> Result<(File, u64), LogError> {
+    pub(super) async fn finished_file(&self, run: RunId) -> Result<Option<(File, u64)>, LogError> {
         let path = self.files.done(run);
         blocking(move || {
-            let file = File::open(&path).map_err(LogError::io("read", &path))?;
+            let Some(file) = files::open(&path)? else { return Ok(None) };
             let size = file.metadata().map_err(LogError::io("read", &path))?.len();
-            Ok((file, size))
+            Ok(Some((file, size)))
         })
         .await
     }

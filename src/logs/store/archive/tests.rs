@@ -3,6 +3,7 @@
 mod broken;
 
 use object_store::memory::InMemory;
+use tokio_util::sync::CancellationToken;
 
 use super::{super::LogPage, *};
 use crate::{
@@ -246,7 +247,7 @@ async fn a_large_log_is_sent_in_parts_and_read_in_ranges() {
         for offset in offsets {
             here.push(one.page(run, offset).await);
         }
-        let size = one.archive().finished_file(run).await.unwrap().1;
+        let size = one.archive().finished_file(run).await.unwrap().unwrap().1;
         assert!(size > 8 << 20, "{size} bytes are one part");
         one.put_away(run).await;
         for (offset, here) in offsets.into_iter().zip(here) {
@@ -287,6 +288,28 @@ async fn the_whole_log_takes_the_place_of_what_another_saved_of_it() {
         assert_eq!(other.texts(run).await, ["one"]);
         assert!(one.archive().round().await);
         assert_eq!(other.texts(run).await, ["one", "two"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn logs_are_put_away_as_they_come() {
+    on_each("one after the other", async |objects| {
+        let service = Service::new(&objects);
+        let (end, runs) = (CancellationToken::new(), [(); 20].map(|()| RunId::generate()));
+        let finish = async {
+            for run in runs {
+                service.write(run, [(1, "one")]).await;
+                service.logs.finish(run).await.unwrap();
+            }
+            for run in runs {
+                service.logs.until_safe(run, true).await;
+            }
+            end.cancel();
+        };
+        tokio::join!(service.logs.put_away(end.clone()), finish);
+        assert!(service.files().is_empty());
+        assert_eq!(Service::new(&objects).texts(runs[7]).await, ["one"]);
     })
     .await;
 }
