@@ -12,6 +12,9 @@ use jiff::tz::TimeZone;
 use super::{super::LogError, page::Source, seekable};
 use crate::domain::{RunId, Timestamp};
 
+/// How often a directory that goes meanwhile is made again.
+const MOST_TRIES: u32 = 1000;
+
 /// The directories of a log store.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -80,13 +83,14 @@ impl Files {
         let write = || -> io::Result<()> {
             let dir = path.parent().unwrap_or(&self.done);
             let new_day = !dir.exists();
-            make_dir(dir)?;
-            let mut to = BufWriter::new(File::create(&draft)?);
+            let mut to = BufWriter::new(create_in(dir, &draft)?);
+            // Once the file is there, it may be put away, and the day with it.
+            let day = File::open(dir)?;
             seekable::compress(content, &mut to)?;
             to.flush()?;
             to.get_ref().sync_all()?;
             fs::rename(&draft, &path)?;
-            File::open(dir)?.sync_all()?;
+            day.sync_all()?;
             if new_day {
                 File::open(&self.done)?.sync_all()?;
             }
@@ -221,6 +225,21 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// Makes a file in a directory that goes whenever somebody removes the last file in it.
+fn create_in(dir: &Path, path: &Path) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        match make_dir(dir).and_then(|()| File::create(path)) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && tries < MOST_TRIES =>
+            {
+                tries += 1;
+            }
+            made => return made,
+        }
+    }
+}
+
 /// The UTC day of a moment.
 pub(super) fn day_of(moment: Timestamp) -> String {
     utc_day(jiff::Timestamp::from_microsecond(moment.as_micros()).unwrap_or_default())
@@ -243,5 +262,25 @@ mod tests {
     #[test]
     fn the_day_is_that_of_the_id() {
         assert_eq!(day("01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()), "2023-06-30");
+    }
+
+    #[test]
+    fn a_day_that_goes_meanwhile_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path()).unwrap();
+        let (run, written) = (RunId::generate(), std::sync::atomic::AtomicBool::new(false));
+        let path = files.done(run);
+        std::thread::scope(|scope| {
+            // As whoever puts logs away, only faster.
+            scope.spawn(|| {
+                while !written.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = fs::remove_file(&path);
+                    let _ = fs::remove_dir(path.parent().unwrap());
+                }
+            });
+            let results: Vec<_> = (0..50).map(|_| files.write_done(run, &b"{}\n"[..])).collect();
+            written.store(true, std::sync::atomic::Ordering::Relaxed);
+            results.into_iter().for_each(|result| result.unwrap());
+        });
     }
 }
