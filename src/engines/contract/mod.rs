@@ -130,11 +130,11 @@ impl Subject {
     /// # Panics
     /// It does not end in time, or is gone.
     pub async fn end(&self, handle: &Handle) -> Exit {
-        eventually("the workload has ended", || async {
+        at_last("the workload has ended", || async {
             match self.observe(handle).await.phase {
-                WorkloadPhase::Exited(exit) => Some(exit),
+                WorkloadPhase::Exited(exit) => Ok(exit),
                 WorkloadPhase::Absent => panic!("the workload has ended, yet its record is gone"),
-                _ => None,
+                phase => Err(phase),
             }
         })
         .await

@@ -94,12 +94,29 @@ pub(super) fn release() -> Value {
     json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER]}})
 }
 
-/// Oldest first.
+/// Oldest first. Times are whole seconds, and a pod that is deleted at once is replaced within the one it was made in:
+/// of such, whichever was to go first was there first, then whichever began first.
 pub(super) fn in_order(pods: &mut [Pod]) {
-    pods.sort_by(|a, b| {
-        let key = |pod: &Pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.uid.clone());
-        key(a).cmp(&key(b))
+    pods.sort_by_cached_key(|pod| {
+        let metadata = &pod.metadata;
+        let never = Timestamp::from_micros(i64::MAX);
+        let begun = begun(pod).unwrap_or(never);
+        (metadata.creation_timestamp.clone(), asked_to_go(pod).unwrap_or(never), begun, metadata.uid.clone())
     });
+}
+
+/// When somebody has asked for its deletion: its grace before the time that stands there.
+fn asked_to_go(pod: &Pod) -> Option<Timestamp> {
+    let due = pod.metadata.deletion_timestamp.as_ref().map(moment)?;
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    Some(due.minus(Duration::from_secs(u64::try_from(grace).unwrap_or(0))))
+}
+
+/// When its container began to run.
+fn begun(pod: &Pod) -> Option<Timestamp> {
+    let state = state(pod)?;
+    let ended = state.terminated.as_ref().and_then(|ended| ended.started_at.as_ref());
+    ended.or_else(|| state.running.as_ref()?.started_at.as_ref()).map(moment)
 }
 
 /// Whether nobody needs the pod's record any more: it is on its way out, and we have let it go.
@@ -312,10 +329,8 @@ fn disturbance(pod: &Pod, finished: Timestamp) -> Option<LaunchFailure> {
             _ => LaunchFailure::Evicted(words),
         });
     }
-    // It got its signal when the deletion was asked for: its grace before the time that stands there.
-    let due = pod.metadata.deletion_timestamp.as_ref().map(moment)?;
-    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
-    let asked = due.minus(Duration::from_secs(u64::try_from(grace).unwrap_or(0)));
+    // It got its signal when the deletion was asked for.
+    let asked = asked_to_go(pod)?;
     // Times are in whole seconds.
     (finished >= asked).then(|| LaunchFailure::Evicted("somebody deleted its pod while it ran".to_owned()))
 }

@@ -172,7 +172,8 @@ fn join(services: Vec<Service>, tasks: Vec<Task>) -> HashMap<AttemptId, Workload
         let attempt = WorkloadName::attempt(spec.name.as_deref()?)?;
         let template = spec.task_template.unwrap_or_default();
         let mut tasks = by_service.remove(&id).unwrap_or_default();
-        tasks.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+        // As times, for as texts one with fewer digits comes last.
+        tasks.sort_by_cached_key(|task| moment(task.created_at.as_deref()));
         let workload = Workload {
             attempt,
             created_at: moment(service.created_at.as_deref()).unwrap_or(Timestamp::from_micros(0)),
