@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from data_factory_testing_framework.models import DataFactoryElement
@@ -16,6 +17,9 @@ from data_factory_testing_framework.state import (
 
 LONGEST_EXPRESSION = 8192
 """In characters (Data Factory's limit)."""
+ONE_AT_A_TIME = Lock()
+"""The library makes its grammar anew for each expression, with Python's own parser, and in CPython 3.11 two threads in that
+one count each other's depth as theirs: "AST constructor recursion depth mismatch"."""
 
 
 def text_of(expression: dict[str, str]) -> str:
@@ -64,4 +68,5 @@ class Scope:
             for name, result in self.results.items()
             if result.status != "Skipped"
         ]
-        return DataFactoryElement(expression).evaluate(PipelineRunState(parameters, [], results))
+        with ONE_AT_A_TIME:
+            return DataFactoryElement(expression).evaluate(PipelineRunState(parameters, [], results))
