@@ -18,8 +18,8 @@ from data_factory_testing_framework.state import (
 LONGEST_EXPRESSION = 8192
 """In characters (Data Factory's limit)."""
 ONE_AT_A_TIME = Lock()
-"""The library makes its grammar anew for each expression, with Python's own parser, and in CPython 3.11 two threads in that
-one count each other's depth as theirs: "AST constructor recursion depth mismatch"."""
+"""The library makes its grammar anew for each expression, with Python's own parser, and in CPython 3.11 two threads in
+that one count each other's depth as theirs: "AST constructor recursion depth mismatch"."""
 
 
 def text_of(expression: dict[str, str]) -> str:
