@@ -62,7 +62,7 @@ fn what_only_a_builder_can_do_is_refused_with_its_line() {
         assert!(ended.code != 0 && ended.stderr.contains(told), "{ended:?}");
     };
     project.edit("Dockerfile", "USER", "RUN make\nUSER");
-    refused("Dockerfile, line 5: RUN runs something");
+    refused("Dockerfile, line 6: RUN runs something");
     project.write("Dockerfile", &format!("FROM {image}\nCOPY missing /x\n"));
     refused("missing is not in the folder");
     project.write("Dockerfile", &format!("FROM {server}/scaffold/none:1\n"));

@@ -68,7 +68,10 @@ impl Project {
         let name = format!("{template}-{}", &uuid::Uuid::now_v7().simple().to_string()[20..]);
         let made = at(dir.path(), &Cli::offline(), &["init", &name, "--template", template, "--base-image", base], &[]);
         assert_eq!(made.code, 0, "{made:?}");
-        Self { dir, name }
+        let project = Self { dir, name };
+        // Nor is any layer another's: Docker removes those of a removed image, also from beneath a build under way.
+        project.edit("Dockerfile", "FROM ${BASE_IMAGE}", &format!("FROM ${{BASE_IMAGE}}\nLABEL test={}", project.name));
+        project
     }
 
     pub fn name(&self) -> &str {
