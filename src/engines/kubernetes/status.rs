@@ -184,18 +184,14 @@ pub(super) fn look(pod: &Pod, now: Timestamp) -> Look {
         return exited(exit_of(pod, terminated));
     }
     let running = state.and_then(|state| state.running.as_ref());
+    let started_at = begun(pod);
+    let runs = Look::Is(WorkloadPhase::Running(started_at.unwrap_or(now)));
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
     if phase == "Failed" {
         return match running {
             // Older kubelets say so before the container has ended, and never tell how it did.
-            Some(running) if !is_overdue(pod, now) => {
-                Look::Is(WorkloadPhase::Running(running.started_at.as_ref().map_or(now, moment)))
-            }
-            _ => exited(Exit {
-                failure: Some(failure_of_pod(pod)),
-                started_at: running.and_then(|running| running.started_at.as_ref()).map(moment),
-                ..Exit::default()
-            }),
+            Some(_) if !is_overdue(pod, now) => runs,
+            _ => exited(Exit { failure: Some(failure_of_pod(pod)), started_at, ..Exit::default() }),
         };
     }
     if let Some(deletion) = &pod.metadata.deletion_timestamp {
@@ -205,15 +201,15 @@ pub(super) fn look(pod: &Pod, now: Timestamp) -> Look {
                 failure: Some(LaunchFailure::Lost(format!("its node {} does not answer any more", node(pod)))),
                 ..Exit::default()
             }),
-            Some(running) => Look::Is(WorkloadPhase::Running(running.started_at.as_ref().map_or(now, moment))),
+            Some(_) => runs,
             None if pod.metadata.deletion_grace_period_seconds == Some(0) || now.since(due) > SETTLED => {
                 exited(Exit { failure: Some(failure_of_pod(pod)), ..Exit::default() })
             }
             None => Look::Is(WorkloadPhase::Pending(WaitReason::Launching, "its pod is being deleted".to_owned())),
         };
     }
-    if let Some(running) = running {
-        return Look::Is(WorkloadPhase::Running(running.started_at.as_ref().map_or(now, moment)));
+    if running.is_some() {
+        return runs;
     }
     match state.and_then(|state| state.waiting.as_ref()) {
         Some(waiting) => {
