@@ -82,8 +82,8 @@ impl Files {
         let draft = path.with_extension("tmp");
         let write = || -> io::Result<()> {
             let dir = path.parent().unwrap_or(&self.done);
-            let new_day = !dir.exists();
-            let mut to = BufWriter::new(create_in(dir, &draft)?);
+            let (file, new_day) = create_in(dir, &draft)?;
+            let mut to = BufWriter::new(file);
             // Once the file is there, it may be put away, and the day with it.
             let day = File::open(dir)?;
             seekable::compress(content, &mut to)?;
@@ -225,17 +225,20 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Makes a file in a directory that goes whenever somebody removes the last file in it.
-fn create_in(dir: &Path, path: &Path) -> io::Result<File> {
-    let mut tries = 0;
+/// Makes a file in a directory that goes whenever somebody removes the last file in it; and whether the directory is new.
+fn create_in(dir: &Path, path: &Path) -> io::Result<(File, bool)> {
+    let (mut new, mut tries) = (false, 0);
     loop {
-        match make_dir(dir).and_then(|()| File::create(path)) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && tries < MOST_TRIES =>
-            {
-                tries += 1;
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => {
+                made.or_else(|_| make_dir(dir))?;
+                new = true;
             }
-            made => return made,
+        }
+        match File::create(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < MOST_TRIES => tries += 1,
+            made => return made.map(|file| (file, new)),
         }
     }
 }
