@@ -13,7 +13,6 @@ use bollard::{
 use futures::{StreamExt, stream};
 use haulier::domain::{AttemptId, Clock, SystemClock, Timestamp};
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::{
     service::Bench,
@@ -30,9 +29,6 @@ const MANY: usize = 60;
 const PARALLEL: [usize; 4] = [2, 4, 6, 8];
 /// How often `many` is measured.
 const ROUNDS: usize = 3;
-/// Before each of the runs that are one after the other: the kernel takes a container's network apart after the daemon has
-/// said that it is removed, and whatever starts meanwhile takes longer.
-const SETTLES: Duration = Duration::from_millis(300);
 
 /// The daemon, without anything between.
 #[derive(Debug)]
@@ -74,7 +70,7 @@ impl RawDocker {
     /// Waits until the service has cleaned up after a run.
     async fn gone(&self, run: &str) {
         while self.docker.inspect_container(&workload(run), None).await.is_ok() {
-            sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -110,12 +106,10 @@ pub async fn one(bench: &Bench, docker: &RawDocker, table: &mut Table) {
     let (mut raw, mut ours) = (Vec::new(), Vec::new());
     // The first of each warms up.
     for number in 0..=ONE {
-        sleep(SETTLES).await;
         let begun = Instant::now();
         let container = docker.run().await;
         let took = begun.elapsed().as_secs_f64() * 1000.0;
         docker.remove(&container).await;
-        sleep(SETTLES).await;
         let begun = Instant::now();
         let run = connection.trigger("true").await;
         connection.wait(&run).await;
@@ -144,7 +138,7 @@ pub async fn added(bench: &Bench, docker: &RawDocker, table: &mut Table) {
             if let Ok(found) = docker.docker.inspect_container(&workload(&run), None).await {
                 break Timestamp::parse(&found.created.expect("a time")).expect("a time");
             }
-            sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         };
         added.push(created.since(sent).as_secs_f64() * 1000.0);
         connection.wait(&run).await;
